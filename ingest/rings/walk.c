@@ -1,0 +1,1 @@
+int quietcore_walk_placeholder;

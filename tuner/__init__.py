@@ -1,0 +1,1 @@
+"""Changes the host: profile, plan, transaction, verify. Never imports ``ingest`` or ``ui``."""

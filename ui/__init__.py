@@ -1,0 +1,1 @@
+"""The faces: ``ui.cli`` (headless, never imports Textual) and ``ui.app`` (Textual)."""

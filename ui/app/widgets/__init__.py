@@ -1,0 +1,1 @@
+"""Line widgets: they draw strips themselves and redraw the rows that changed."""

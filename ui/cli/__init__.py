@@ -1,0 +1,1 @@
+"""The headless commands: each file is one command or one shape of output."""
