@@ -1,0 +1,208 @@
+"""The one record that everything watched is told in: a ``Sample`` per tick, as one JSON line between processes.
+
+A sample holds both the counters as the kernel has them (so that anybody can check them against /proc) and the rates since
+the sample before. Totals are the kernel's unsigned counters; where a 32-bit counter wrapped, the rate is right all the same.
+All rates are per second, all times nanoseconds unless the name says otherwise. Readers ignore fields that they do not know.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+SCHEMA = "quietcore/1"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class CoreSample:
+    """One online CPU.
+
+    ``interruptions_per_s`` is the headline: the sum of all rows of /proc/interrupts for this CPU (device interrupts, timer
+    tick, inter-processor interrupts, NMIs). ``top_cause`` names the busiest of them, with its rate in ``top_cause_per_s``.
+    ``role`` is ``isolated``, ``housekeeping``, a role of the active profile (``rx``, ``app``), or ``general`` on a host
+    where nothing is isolated.
+    """
+
+    cpu: int
+    node: int
+    package: int
+    core: int
+    llc: int  # the lowest CPU that shares the last-level cache
+    siblings: tuple[int, ...]
+    role: str
+    interruptions_per_s: float = 0.0
+    top_cause: str = ""
+    top_cause_per_s: float = 0.0
+    interrupts: int = 0
+    device_per_s: float = 0.0
+    timer_per_s: float = 0.0
+    ipi_per_s: float = 0.0
+    softirqs: int = 0
+    softirqs_per_s: float = 0.0
+    net_rx_per_s: float = 0.0  # NET_RX softirqs
+    packets: int = 0  # softnet_stat column 1
+    packets_per_s: float = 0.0
+    backlog_drops: int = 0  # softnet_stat column 2
+    backlog_drops_per_s: float = 0.0
+    squeezes: int = 0  # softnet_stat column 3: a delay, not a loss
+    squeezes_per_s: float = 0.0
+    busy_percent: float = 0.0  # user + nice + system + irq + softirq
+    steal_percent: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class IrqSample:
+    """One row of /proc/interrupts. ``irq`` is the row's label (``142``, ``LOC``), ``name`` what it is for."""
+
+    irq: str
+    name: str
+    device: str  # NIC name or PCI address; empty where no device is known
+    queue: int | None
+    total: int
+    per_s: float
+    per_cpu: tuple[tuple[int, int], ...] = ()  # (cpu, total), CPUs with a count only
+    per_cpu_per_s: tuple[tuple[int, float], ...] = ()  # (cpu, rate), CPUs that moved only
+    requested: str = ""  # CPU list; numbered interrupts only
+    effective: str = ""
+    managed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSample:
+    """One receive queue of a NIC with the interrupt that serves it."""
+
+    queue: int
+    irq: int | None
+    cpus: str  # effective affinity of its interrupt, a CPU list
+    interrupts_per_s: float
+    packets: int | None = None  # None where the driver counts no packets per queue
+    packets_per_s: float | None = None
+    drops: int | None = None
+    drops_per_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NicSample:
+    """One network interface. ``counters`` are the kernel's own (``/sys/class/net/X/statistics``), since boot."""
+
+    name: str
+    driver: str
+    node: int  # -1: the firmware does not say
+    up: bool
+    speed_mbps: int | None
+    rx_packets_per_s: float
+    tx_packets_per_s: float
+    rx_bytes_per_s: float
+    tx_bytes_per_s: float
+    drops_per_s: float  # rx_dropped + rx_missed_errors, as this driver counts them
+    rx_ring: int | None = None
+    rx_ring_max: int | None = None
+    physical: bool = True
+    counters: dict[str, int] = field(default_factory=dict)
+    queues: tuple[QueueSample, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LossSample:
+    """One place between the wire and the application where packets can be lost.
+
+    ``stage`` orders the places from wire to application; ``visible`` is False where this host has no counter for it.
+    """
+
+    stage: int
+    name: str
+    where: str  # the NIC, CPU or protocol that counted
+    counter: str
+    total: int
+    per_s: float
+    visible: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened between two samples: ``level`` is ``info``, ``warn`` or ``crit``."""
+
+    level: str
+    where: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What watching cost since the sample before, and on which CPU it was paid."""
+
+    cpu_ns: int = 0  # user + system time of the collector
+    cpu_percent: float = 0.0
+    cpus: str = ""  # CPU list to which the collector is bound
+    late_ticks: int = 0  # ticks that came too late to be taken, since the start
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One tick. ``source`` is ``live``, ``simulated`` or ``files`` (another root); a replay keeps what it recorded."""
+
+    host: str
+    source: str
+    kernel: str
+    sequence: int
+    time_s: float  # wall clock, for display only
+    monotonic_ns: int
+    interval_s: float  # 0 for a first sample: there is no rate yet
+    cores: tuple[CoreSample, ...]
+    irqs: tuple[IrqSample, ...]
+    nics: tuple[NicSample, ...]
+    losses: tuple[LossSample, ...]
+    rings: tuple[dict[str, Any], ...] = ()
+    feeds: tuple[dict[str, Any], ...] = ()
+    events: tuple[Event, ...] = ()
+    cost: Cost = field(default_factory=Cost)
+    profile: str = ""  # the active profile, empty where none is
+
+    def to_json(self, command: str = "watch") -> str:
+        """One line without its end, ``"schema"`` first."""
+        record = {"schema": SCHEMA, "command": command} | dataclasses.asdict(self)
+        return json.dumps(record, separators=(",", ":"), allow_nan=False)
+
+
+class SampleError(ValueError):
+    """A line that is no sample: another schema, a torn line, a field of the wrong kind."""
+
+
+def from_json(line: str | bytes) -> Sample:
+    """The sample in one line of JSON.
+
+    Raises:
+        SampleError: not a sample of this schema. Unknown fields are ignored, missing ones take their defaults.
+    """
+    try:
+        record = json.loads(line)
+        if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+            raise SampleError(f"not a line of schema {SCHEMA}")
+        record["cores"] = tuple(_build(CoreSample, core) for core in record["cores"])
+        record["irqs"] = tuple(_build(IrqSample, irq) for irq in record["irqs"])
+        record["nics"] = tuple(_nic(nic) for nic in record["nics"])
+        record["losses"] = tuple(_build(LossSample, loss) for loss in record["losses"])
+        record["events"] = tuple(_build(Event, event) for event in record.get("events", ()))
+        record["cost"] = _build(Cost, record.get("cost", {}))
+        record["rings"] = tuple(record.get("rings", ()))
+        record["feeds"] = tuple(record.get("feeds", ()))
+        return _build(Sample, record)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise SampleError(f"not a sample: {error}") from error
+
+
+def _nic(record: dict[str, Any]) -> NicSample:
+    queues = tuple(_build(QueueSample, queue) for queue in record.get("queues", ()))
+    return _build(NicSample, record | {"queues": queues})
+
+
+def _build(kind: type[T], record: dict[str, Any]) -> T:
+    names = {each.name for each in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    known = {name: _frozen(value) for name, value in record.items() if name in names}
+    return kind(**known)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(each) for each in value) if isinstance(value, list) else value
