@@ -1,0 +1,91 @@
+"""A host: its files and its system calls, this machine's or a tree's."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from tuner.host.files import HostFiles
+from tuner.host.irqs import Irq, read_irqs
+from tuner.host.nics import Nic, read_nics
+from tuner.host.syscalls import LinuxSyscalls, Syscalls
+from tuner.host.topology import Topology, read_topology
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Where readings come from and writings go to. ``simulated``: a tree that a simulated kernel answers for."""
+
+    files: HostFiles
+    syscalls: Syscalls
+    simulated: bool = False
+
+    @property
+    def name(self) -> str:
+        """The host's own name, ``?`` where it does not say."""
+        return self.files.optional("/proc/sys/kernel/hostname") or self.files.optional("/etc/hostname") or "?"
+
+    @property
+    def kernel(self) -> str:
+        """The kernel's release, empty where it does not say."""
+        return self.files.optional("/proc/sys/kernel/osrelease") or ""
+
+    @property
+    def source(self) -> str:
+        """``live``, ``simulated``, or ``files`` for a captured tree."""
+        if self.simulated:
+            return "simulated"
+        return "live" if self.files.real else "files"
+
+
+def open_host(root: str | None = None) -> Host:
+    """This machine, or the host whose files lie below ``root``.
+
+    Raises:
+        OSError: ``root`` is no directory with a /sys/devices/system/cpu in it.
+    """
+    files = HostFiles(root or "/")
+    if not files.exists("/sys/devices/system/cpu"):
+        raise FileNotFoundError(2, "no host here: it has no sys/devices/system/cpu", str(files.root))
+    if files.real:
+        return Host(files, LinuxSyscalls(files))
+    from tuner.host import simulated
+
+    return simulated.open_tree(files)
+
+
+class Inventory:
+    """What a host has, read when first asked for and kept until ``refresh``: one reading serves a whole plan."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+
+    @cached_property
+    def topology(self) -> Topology:
+        """CPUs, cores, caches, nodes."""
+        return read_topology(self.host.files)
+
+    @cached_property
+    def nics(self) -> tuple[Nic, ...]:
+        """All network interfaces."""
+        return read_nics(self.host.files)
+
+    @cached_property
+    def irqs(self) -> tuple[Irq, ...]:
+        """All interrupts in use."""
+        return read_irqs(self.host.files, self.nics)
+
+    def nic(self, name: str) -> Nic | None:
+        """The interface of that name."""
+        return next((nic for nic in self.nics if nic.name == name), None)
+
+    def nic_by_identity(self, identity: str) -> Nic | None:
+        """The interface with that PCI address and MAC, whatever it is called now."""
+        return next((nic for nic in self.nics if nic.identity == identity), None)
+
+    def irq(self, identity: str) -> Irq | None:
+        """The interrupt with that identity, whatever its number is now."""
+        return next((irq for irq in self.irqs if irq.identity == identity), None)
+
+    def refresh(self) -> None:
+        """Forgets what a reset of a device may have changed: interfaces and interrupts."""
+        self.__dict__.pop("nics", None)
+        self.__dict__.pop("irqs", None)

@@ -1,0 +1,172 @@
+"""Interrupts by what they serve, with the affinity that was asked for and the one in effect.
+
+Facts behind the reading (kernel/irq/proc.c, kernel/irq/manage.c, Documentation/core-api/irq/irq-affinity.rst):
+
+* Numbers are handed out anew at every driver reload, channel change or boot: an interrupt is (device, action name).
+* ``smp_affinity`` is a wish. On x86 ``effective_affinity_list`` names the one CPU that the vector was given; without
+  interrupt remapping the move happens at the next interrupt, so the old CPU can still be shown for a while.
+* Managed interrupts (the multi-queue storage drivers') refuse user space: their files are 0444 from 6.11 on, before that
+  only the write tells (EIO). The drivers are known by the names of their queues, so nothing is written to find out.
+* ``/proc/irq/N`` holds a directory per action, named like it; a number without one is not in use.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from tuner.host.cpulist import CpuListError, CpuSet, parse_list, parse_mask
+from tuner.host.files import HostFiles
+from tuner.host.nics import Nic
+
+IRQ_ROOT = "/proc/irq"
+
+# The last number in the action's name is the queue: eth2-TxRx-3, vmx0-rxtx-3, virtio2-input.3, mlx5_comp3@pci:…, nvme0q3.
+_QUEUE = re.compile(r"(?:[-.]|comp|blk|q)(\d+)(?:@pci:\S*)?$")
+# Not queues although they end in a number: link and mailbox vectors.
+_NO_QUEUE = re.compile(r"(?:event|config|misc|async|mgmt|other|lsc|oicr)", re.IGNORECASE)
+_SENDS_ONLY = re.compile(r"(?:-tx-?\d+$|output\.)", re.IGNORECASE)
+# Queue interrupts of drivers that hand them to the kernel's own spreading (PCI_IRQ_AFFINITY, since 4.8..4.11): nvme I/O
+# queues (queue 0 is the admin queue and is not managed), virtio-blk and virtio-scsi requests, the SCSI HBAs' reply queues.
+_MANAGED = re.compile(r"nvme\d+q[1-9]\d*|virtio\d+-(?:req\.\d+|request)|(?:megasas|mpt[23]sas)\d+-msix\d+|mpi3mr\d+-msix\d+")
+# IRQF_NOBALANCING: the kernel answers EIO to any affinity (arch/x86/kernel/time.c).
+_FIXED = frozenset({"timer", "cascade", "hpet0"})
+
+
+@dataclass(frozen=True, slots=True)
+class Irq:
+    """One numbered interrupt in use. ``device`` is a NIC's name, else a PCI address, else empty."""
+
+    number: int
+    device: str
+    action: str
+    actions: tuple[str, ...]
+    chip: str
+    queue: int | None
+    receives: bool  # serves a receive queue
+    requested: CpuSet
+    effective: CpuSet
+    managed: bool  # the kernel places it; user space may not
+
+    @property
+    def identity(self) -> str:
+        """What stays when the number changes: ``eth2/eth2-TxRx-3``. Without a device the number is a wire, and stays too."""
+        return f"{self.device or f'irq{self.number}'}/{self.action}"
+
+
+def read_irqs(files: HostFiles, nics: Iterable[Nic]) -> tuple[Irq, ...]:
+    """All interrupts in use, by number: four small reads each, and one walk over the PCI functions' ``msi_irqs``."""
+    by_function: dict[str, list[str]] = {}
+    for nic in nics:
+        by_function.setdefault(nic.pci or "", []).append(nic.name)
+    owners = _pci_owners(files)
+    described = _described(files)
+    found = []
+    for number in sorted({int(e) for e in files.entries(IRQ_ROOT) if e.isdigit()}):
+        chip, actions = described.get(number, ("", ()))
+        actions = actions or _action_directories(files, number)
+        if actions:
+            pci = owners.get(number, "")
+            names = by_function.get(pci, []) if pci else [name for group in by_function.values() for name in group]
+            device = _by_name(actions[0], names) or (names[0] if pci and names else pci)
+            found.append(_read_irq(files, number, device, chip, actions, bool(names) and device in names))
+    return tuple(found)
+
+
+def _action_directories(files: HostFiles, number: int) -> tuple[str, ...]:
+    base = f"{IRQ_ROOT}/{number}"
+    return tuple(e for e in files.entries(base) if e not in _FILES and os.path.isdir(files.path(f"{base}/{e}")))
+
+
+_FILES = frozenset(
+    {"affinity_hint", "effective_affinity", "effective_affinity_list", "node", "smp_affinity", "smp_affinity_list", "spurious"}
+)
+
+
+def read_affinity(files: HostFiles, number: int) -> tuple[CpuSet, CpuSet]:
+    """(requested, effective) CPUs of one interrupt; kernels before 4.13 have no effective one: it is the requested then.
+
+    Raises:
+        OSError: the number is gone.
+    """
+    requested = parse_list(files.text(f"{IRQ_ROOT}/{number}/smp_affinity_list"))
+    effective = _optional_list(files, f"{IRQ_ROOT}/{number}/effective_affinity_list")
+    return requested, effective or requested
+
+
+def read_default_affinity(files: HostFiles) -> CpuSet:
+    """The CPUs of interrupts that will be requested later (/proc/irq/default_smp_affinity, a mask).
+
+    Raises:
+        OSError: the host has no such file.
+        CpuListError: it holds no mask.
+    """
+    return parse_mask(files.text(f"{IRQ_ROOT}/default_smp_affinity"))
+
+
+def _read_irq(
+    files: HostFiles, number: int, device: str, chip: str, actions: tuple[str, ...], of_nic: bool
+) -> Irq:
+    try:
+        requested, effective = read_affinity(files, number)
+    except (OSError, CpuListError):
+        requested, effective = frozenset(), frozenset()
+    action = actions[0]
+    queue = _QUEUE.search(action) if not _NO_QUEUE.search(action) else None
+    writable = files.writable_by_owner(f"{IRQ_ROOT}/{number}/smp_affinity_list")
+    return Irq(
+        number=number,
+        device=device,
+        action=action,
+        actions=actions,
+        chip=chip,
+        queue=int(queue[1]) if queue else None,
+        receives=of_nic and queue is not None and not _SENDS_ONLY.search(action),
+        requested=requested,
+        effective=effective,
+        managed=not writable or action in _FIXED or bool(_MANAGED.fullmatch(action)),
+    )
+
+
+def _optional_list(files: HostFiles, name: str) -> CpuSet:
+    try:
+        return parse_list(files.optional(name) or "")
+    except CpuListError:
+        return frozenset()
+
+
+def _pci_owners(files: HostFiles) -> Mapping[int, str]:
+    owners = {}
+    for function in files.entries("/sys/bus/pci/devices"):
+        vectors = files.entries(f"/sys/bus/pci/devices/{function}/msi_irqs")
+        owners.update({int(v): function for v in vectors if v.isdigit()})
+    return owners
+
+
+def _by_name(action: str, nics: list[str]) -> str:
+    # eth0-rx-0, eth0: drivers that name the interface; the longest name first, eth0.1 before eth0
+    longest_first = sorted(nics, key=len, reverse=True)
+    return next((n for n in longest_first if action == n or action.startswith((n + "-", n + "@"))), "")
+
+
+def _described(files: HostFiles) -> dict[int, tuple[str, tuple[str, ...]]]:
+    """Number -> (chip, actions) from /proc/interrupts, which alone says both at the cost of one file."""
+    lines = (files.optional("/proc/interrupts") or "").splitlines()
+    columns = sum(word.startswith("CPU") for word in lines[0].split()) if lines else 0
+    described = {}
+    for line in lines[1:]:
+        label, colon, rest = line.partition(":")
+        if colon and label.strip().isdigit():
+            described[int(label)] = _split_description(rest.split(None, columns)[columns:])
+    return described
+
+
+def _split_description(tail: list[str]) -> tuple[str, tuple[str, ...]]:
+    # "PCI-MSI 34603008-edge      vmx0-rxtx-0, other": chip, hardware number and flow type, then the actions
+    if not tail:
+        return "", ()
+    match = re.match(r"(\S+(?: \S+)?)\s+(\d+-\S+|\S+-\S+|\d+ \S+|\S+)\s{2,}(.+)", tail[0].strip())
+    if match is None:
+        parts = tail[0].split(None, 2)
+        return (parts[0], tuple(a.strip() for a in parts[2].split(", "))) if len(parts) == 3 else (tail[0].strip(), ())
+    return match[1].strip(), tuple(action.strip() for action in match[3].split(", "))

@@ -1,0 +1,204 @@
+"""Everything about a host that is no file: ethtool requests and thread affinity, behind one port.
+
+``LinuxSyscalls`` asks this machine's kernel; a tree of files is answered for by ``tuner.host.simulated``.
+ethtool goes through pyroute2's ioctl class, imported at the first request: it costs 0.1 s of CPU and most commands ask nothing.
+Never another program's text: parsers of ``ethtool`` output broke silently for years.
+"""
+
+import ctypes
+import errno
+import fcntl
+import os
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from tuner.host.cpulist import CpuSet
+from tuner.host.files import HostFiles
+from tuner.host.nics import valid_name
+from tuner.host.threads import Thread, cgroup_of, read_thread, thread_ids
+
+T = TypeVar("T")
+
+SIOCETHTOOL = 0x8946
+ETHTOOL_GDRVINFO = 0x3
+ETHTOOL_GPERMADDR = 0x20
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """ETHTOOL_GDRVINFO."""
+
+    name: str
+    version: str
+    bus: str
+    firmware: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rings:
+    """Descriptors per ring (ETHTOOL_GRINGPARAM). A maximum of 0 means that the driver has no such ring."""
+
+    rx: int
+    tx: int
+    rx_max: int
+    tx_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """Queues (ETHTOOL_GCHANNELS)."""
+
+    rx: int
+    tx: int
+    other: int
+    combined: int
+    rx_max: int
+    tx_max: int
+    combined_max: int
+
+
+class Syscalls(Protocol):
+    """What a host does that is no file. Every method raises OSError with the kernel's errno; EOPNOTSUPP: not on this NIC."""
+
+    def driver(self, ifname: str) -> Driver:
+        """Driver and firmware of an interface."""
+
+    def permanent_address(self, ifname: str) -> str | None:
+        """The MAC burnt in, None where the device has none."""
+
+    def rings(self, ifname: str) -> Rings:
+        """Ring sizes, current and maximal."""
+
+    def set_rings(self, ifname: str, rx: int | None = None, tx: int | None = None) -> None:
+        """Changes ring sizes; most drivers take the link down for it. None leaves a ring as it is."""
+
+    def channels(self, ifname: str) -> Channels:
+        """Queue counts, current and maximal."""
+
+    def statistics(self, ifname: str) -> dict[str, int]:
+        """The driver's own counters (ETHTOOL_GSTATS); firmware commands on some NICs: never faster than 1 Hz."""
+
+    def threads(self) -> tuple[Thread, ...]:
+        """All threads of the host."""
+
+    def set_affinity(self, tid: int, cpus: CpuSet) -> None:
+        """Binds one thread. ESRCH: it ended; EINVAL: bound kernel thread, or no online CPU in the set."""
+
+    def boot_id(self) -> str:
+        """A name of this boot: nothing applied at run time outlives it."""
+
+    def boottime_ns(self) -> int:
+        """CLOCK_BOOTTIME: goes on while suspended, deaf to changes of the wall clock."""
+
+
+class LinuxSyscalls:
+    """The port to this machine's kernel."""
+
+    def __init__(self, files: HostFiles) -> None:
+        self._files = files
+
+    def driver(self, ifname: str) -> Driver:
+        """See Syscalls."""
+        # struct ethtool_drvinfo: cmd, driver[32], version[32], fw_version[32], bus_info[32], erom[32], reserved, counts
+        raw = _request(ifname, struct.pack("=I192x", ETHTOOL_GDRVINFO))
+        text = [raw[4 + 32 * i : 36 + 32 * i].split(b"\0", 1)[0].decode("utf-8", "surrogateescape") for i in range(4)]
+        return Driver(name=text[0], version=text[1], firmware=text[2], bus=text[3])
+
+    def permanent_address(self, ifname: str) -> str | None:
+        """See Syscalls."""
+        raw = _request(ifname, struct.pack("=II32x", ETHTOOL_GPERMADDR, 32))
+        (size,) = struct.unpack_from("=I", raw, 4)
+        address = raw[8 : 8 + min(size, 32)]
+        return address.hex(":") if any(address) else None
+
+    def rings(self, ifname: str) -> Rings:
+        """See Syscalls."""
+        raw = _ethtool(ifname, lambda tool: tool.get_rings())
+        return Rings(rx=raw["rx"], tx=raw["tx"], rx_max=raw["rx_max"], tx_max=raw["tx_max"])
+
+    def set_rings(self, ifname: str, rx: int | None = None, tx: int | None = None) -> None:
+        """See Syscalls."""
+
+        def change(tool: Any) -> None:
+            raw = tool.get_rings()  # the mini and jumbo rings must go back as they are
+            raw["rx"] = raw["rx"] if rx is None else rx
+            raw["tx"] = raw["tx"] if tx is None else tx
+            tool.set_rings(raw)
+
+        _ethtool(ifname, change)
+
+    def channels(self, ifname: str) -> Channels:
+        """See Syscalls."""
+        raw = _ethtool(ifname, lambda tool: tool.get_channels())
+        return Channels(
+            rx=raw["rx_count"], tx=raw["tx_count"], other=raw["other_count"], combined=raw["combined_count"],
+            rx_max=raw["max_rx"], tx_max=raw["max_tx"], combined_max=raw["max_combined"],
+        )
+
+    def statistics(self, ifname: str) -> dict[str, int]:
+        """See Syscalls."""
+        return {str(name): int(value) for name, value in _ethtool(ifname, lambda tool: tool.get_statistics())}
+
+    def threads(self) -> tuple[Thread, ...]:
+        """See Syscalls. sched_getaffinity instead of ``status``: 1 µs instead of 15 for each thread."""
+        found = []
+        cgroups: dict[int, str] = {}
+        for pid, tid in thread_ids(self._files):
+            try:
+                allowed: Iterable[int] = os.sched_getaffinity(tid)
+            except OSError:  # ended meanwhile
+                continue
+            if pid not in cgroups:
+                cgroups[pid] = cgroup_of(self._files, pid)
+            thread = read_thread(self._files, pid, tid, frozenset(allowed), cgroups[pid])
+            if thread is not None:
+                found.append(thread)
+        return tuple(found)
+
+    def set_affinity(self, tid: int, cpus: CpuSet) -> None:
+        """See Syscalls."""
+        os.sched_setaffinity(tid, cpus)
+
+    def boot_id(self) -> str:
+        """See Syscalls."""
+        return self._files.optional("/proc/sys/kernel/random/boot_id") or ""
+
+    def boottime_ns(self) -> int:
+        """See Syscalls."""
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def _request(ifname: str, request: bytes) -> bytes:
+    """One SIOCETHTOOL with ``request`` as its buffer; what the kernel left in the buffer."""
+    if not valid_name(ifname):
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), ifname)
+    buffer = ctypes.create_string_buffer(request, len(request))
+    name = ifname.encode("utf-8", "surrogateescape")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, SIOCETHTOOL, struct.pack("16sP16x", name, ctypes.addressof(buffer)))
+    return buffer.raw
+
+
+def _ethtool(ifname: str, request: Callable[[Any], T]) -> T:
+    """One request through pyroute2, its exceptions turned back into the errnos that they were."""
+    from pyroute2.ethtool.ioctl import IoctlEthtool, NoSuchDevice, NotSupportedError
+
+    if not valid_name(ifname):  # a longer name is an IndexError in there
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), ifname)
+    tool = None
+    try:
+        tool = IoctlEthtool(ifname)
+        return request(tool)
+    except UnicodeEncodeError as error:  # it takes no name that is not UTF-8
+        raise OSError(errno.EOPNOTSUPP, "the interface's name is not UTF-8", ifname) from error
+    except NotSupportedError as error:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), ifname) from error
+    except NoSuchDevice as error:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), ifname) from error
+    finally:
+        if tool is not None:
+            tool.close()
