@@ -15,9 +15,25 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 # No /proc or /sys file that is read whole comes near this, but for /proc/interrupts of the largest machines.
 READ_LIMIT = 64 << 20
+
+
+class StandIn(Protocol):
+    """What answers writes in the kernel's place where the root is a tree of files: it refuses with the kernel's errno before
+    anything changed, stores what the kernel would show, and rewrites the files that depend on it.
+    """
+
+    def write(self, name: str, value: str) -> None:
+        """One write of ``value`` to an existing file that its owner may write."""
+
+    def make_directory(self, name: str) -> None:
+        """One mkdir."""
+
+    def remove_directory(self, name: str) -> None:
+        """One rmdir."""
 
 
 class HostFiles:
@@ -25,13 +41,16 @@ class HostFiles:
 
     Args:
         root: ``/`` for this machine, else a directory that holds ``proc``, ``sys``, ``etc``.
-        on_write: for a root that is not ``/``: called with the host path after each write, mkdir and rmdir, so that a
-            simulated kernel can answer in the files that depend on it.
+
+    Attributes:
+        stand_in: for a root that is not ``/``: the simulated kernel, None for a tree that just keeps what is written.
+        on_write: for a root that is not ``/``: called with the host path after each write, mkdir and rmdir.
     """
 
     def __init__(self, root: str | os.PathLike[str] = "/") -> None:
         self.root = Path(root).resolve()
         self.real = self.root == Path("/")
+        self.stand_in: StandIn | None = None
         self.on_write: Callable[[str], None] | None = None
         self._prefix = "" if self.real else str(self.root)
 
@@ -130,7 +149,12 @@ class HostFiles:
             return
         if not self.writable_by_owner(name) and os.path.exists(path):
             raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
-        self.store(name, value + "\n")
+        if self.stand_in is None:
+            self.store(name, value + "\n")
+            return
+        self.stand_in.write(name, value)
+        if self.on_write is not None:
+            self.on_write(name)
 
     def store(self, name: str, content: str) -> None:
         """Replaces the content of a file below a root that is not ``/``, creating it where it is missing.
@@ -145,17 +169,23 @@ class HostFiles:
 
     def make_directory(self, name: str) -> None:
         """Makes one directory (a cgroup). An existing one is an OSError with EEXIST."""
-        os.mkdir(self.path(name), 0o755)
+        if self.stand_in is not None:
+            self.stand_in.make_directory(name)
+        else:
+            os.mkdir(self.path(name), 0o755)
         if self.on_write is not None:
             self.on_write(name)
 
     def remove_directory(self, name: str) -> None:
         """Removes a cgroup: on the kernel its files go with it, below another root they are removed first."""
         path = self.path(name)
-        if not self.real:
-            for entry in os.listdir(path):
-                os.unlink(os.path.join(path, entry))
-        os.rmdir(path)
+        if self.stand_in is not None:
+            self.stand_in.remove_directory(name)
+        else:
+            if not self.real:
+                for entry in os.listdir(path):
+                    os.unlink(os.path.join(path, entry))
+            os.rmdir(path)
         if self.on_write is not None:
             self.on_write(name)
 
