@@ -12,8 +12,9 @@ Facts behind the reading (kernel/irq/proc.c, kernel/irq/manage.c, Documentation/
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tuner.host.cpulist import CpuListError, CpuSet, parse_list, parse_mask
 from tuner.host.files import HostFiles
@@ -35,9 +36,14 @@ _FIXED = frozenset({"timer", "cascade", "hpet0"})
 
 @dataclass(frozen=True, slots=True)
 class Irq:
-    """One numbered interrupt in use. ``device`` is a NIC's name, else a PCI address, else empty."""
+    """One numbered interrupt in use.
+
+    ``device`` is a NIC's name, else a PCI address, else empty; ``ordinal`` tells vectors of one function apart to which the
+    driver gave one name.
+    """
 
     number: int
+    pci: str
     device: str
     action: str
     actions: tuple[str, ...]
@@ -47,11 +53,24 @@ class Irq:
     requested: CpuSet
     effective: CpuSet
     managed: bool  # the kernel places it; user space may not
+    ordinal: int = 0
+
+    @property
+    def label(self) -> str:
+        """For people: ``eth2/eth2-TxRx-3``."""
+        return self._named(self.device)
 
     @property
     def identity(self) -> str:
-        """What stays when the number changes: ``eth2/eth2-TxRx-3``. Without a device the number is a wire, and stays too."""
-        return f"{self.device or f'irq{self.number}'}/{self.action}"
+        """What stays when number and interface name change: ``0000:42:00.0/eth2-TxRx-3``.
+
+        An interrupt without a device is a wire (IO-APIC): there the number stays.
+        """
+        return self._named(self.pci)
+
+    def _named(self, owner: str) -> str:
+        suffix = f"#{self.ordinal}" if self.ordinal else ""
+        return f"{owner or f'irq{self.number}'}/{self.action}{suffix}"
 
 
 def read_irqs(files: HostFiles, nics: Iterable[Nic]) -> tuple[Irq, ...]:
@@ -61,7 +80,8 @@ def read_irqs(files: HostFiles, nics: Iterable[Nic]) -> tuple[Irq, ...]:
         by_function.setdefault(nic.pci or "", []).append(nic.name)
     owners = _pci_owners(files)
     described = _described(files)
-    found = []
+    found: list[Irq] = []
+    seen: Counter[tuple[str, str]] = Counter()
     for number in sorted({int(e) for e in files.entries(IRQ_ROOT) if e.isdigit()}):
         chip, actions = described.get(number, ("", ()))
         actions = actions or _action_directories(files, number)
@@ -69,7 +89,10 @@ def read_irqs(files: HostFiles, nics: Iterable[Nic]) -> tuple[Irq, ...]:
             pci = owners.get(number, "")
             names = by_function.get(pci, []) if pci else [name for group in by_function.values() for name in group]
             device = _by_name(actions[0], names) or (names[0] if pci and names else pci)
-            found.append(_read_irq(files, number, device, chip, actions, bool(names) and device in names))
+            irq = _read_irq(files, number, chip, actions)
+            receives = device in names and irq.queue is not None and not _SENDS_ONLY.search(irq.action)
+            found.append(replace(irq, pci=pci, device=device, receives=receives, ordinal=seen[pci, irq.action] if pci else 0))
+            seen[pci, irq.action] += 1
     return tuple(found)
 
 
@@ -104,9 +127,7 @@ def read_default_affinity(files: HostFiles) -> CpuSet:
     return parse_mask(files.text(f"{IRQ_ROOT}/default_smp_affinity"))
 
 
-def _read_irq(
-    files: HostFiles, number: int, device: str, chip: str, actions: tuple[str, ...], of_nic: bool
-) -> Irq:
+def _read_irq(files: HostFiles, number: int, chip: str, actions: tuple[str, ...]) -> Irq:
     try:
         requested, effective = read_affinity(files, number)
     except (OSError, CpuListError):
@@ -116,12 +137,13 @@ def _read_irq(
     writable = files.writable_by_owner(f"{IRQ_ROOT}/{number}/smp_affinity_list")
     return Irq(
         number=number,
-        device=device,
+        pci="",
+        device="",
         action=action,
         actions=actions,
         chip=chip,
         queue=int(queue[1]) if queue else None,
-        receives=of_nic and queue is not None and not _SENDS_ONLY.search(action),
+        receives=False,
         requested=requested,
         effective=effective,
         managed=not writable or action in _FIXED or bool(_MANAGED.fullmatch(action)),

@@ -118,8 +118,11 @@ def _driver(files: HostFiles, base: str) -> str:
 def _local_cpus(files: HostFiles, base: str, pci: str | None, node: int | None) -> CpuSet:
     if node is None or node < 0:
         return frozenset()
-    for path in (f"/sys/devices/system/node/node{node}/cpulist", f"/sys/bus/pci/devices/{pci}/local_cpulist",
-                 f"{base}/device/local_cpulist"):
+    for path in (
+        f"/sys/devices/system/node/node{node}/cpulist",
+        f"/sys/bus/pci/devices/{pci}/local_cpulist",
+        f"{base}/device/local_cpulist",
+    ):
         text = files.optional(path)
         if text:
             try:

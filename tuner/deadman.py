@@ -1,0 +1,117 @@
+"""The undo timer: a process of its own that undoes a transaction which nobody confirmed.
+
+It is started before the first write, in a session of its own, so that neither a kill of the tool nor the loss of its terminal
+ends it; it waits on CLOCK_BOOTTIME, which is deaf to changes of the wall clock and goes on while suspended; and it may undo one
+transaction only. Once a second it looks whether that was confirmed or undone meanwhile, and ends.
+"""
+
+import argparse
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+
+from tuner.host.host import Host, open_host
+from tuner.journal import Journal
+from tuner.store import Refused, Store, TransactionRecord
+from tuner.undo import undo
+
+_READY = b"armed"
+_START_S = 10.0
+
+
+def start(root: str, state: str, number: int) -> None:
+    """Starts the timer for one transaction and returns once it stands.
+
+    Raises:
+        OSError: it did not come up within ten seconds.
+    """
+    receiver, sender = os.pipe()
+    log = os.open(os.path.join(state, "undo.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-I",
+                "-m",
+                "tuner.deadman",
+                "--root",
+                root,
+                "--state",
+                state,
+                "--ready-fd",
+                str(sender),
+                str(number),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(sender,),
+            start_new_session=True,
+            cwd="/",
+        )
+        os.close(sender)
+        sender = -1
+        ready, _, _ = select.select([receiver], [], [], _START_S)
+        if not ready or os.read(receiver, len(_READY)) != _READY:
+            raise OSError(3, f"the undo timer did not start; see {os.path.join(state, 'undo.log')}")
+    finally:
+        os.close(receiver)
+        os.close(log)
+        if sender >= 0:
+            os.close(sender)
+
+
+def _wait(host: Host, store: Store, number: int) -> bool:
+    """Until the time is over (True), or the transaction was confirmed or undone before (False)."""
+    while True:
+        transaction = store.get(number)
+        if not _may_undo(transaction) or transaction.deadline_ns is None:
+            return False
+        remaining_s = (transaction.deadline_ns - host.syscalls.boottime_ns()) / 1e9
+        if remaining_s <= 0:
+            return True
+        time.sleep(min(1.0, remaining_s))
+
+
+def _may_undo(transaction: TransactionRecord) -> bool:
+    return transaction.state in ("prepared", "applying", "applied", "rolling-back")
+
+
+def _fire(host: Host, store: Store, number: int) -> int:
+    while True:
+        try:
+            with store.lock(wait_s=60.0):
+                transaction = store.get(number)
+                if not _may_undo(transaction):  # confirmed in the last moment
+                    return 0
+                with Journal.reopen(transaction.path) as journal:
+                    results = undo(host, journal, transaction, "not confirmed in time")
+                for result in results:
+                    print(f"transaction {number}: {result.knob} {result.target}: {result.result} {result.detail}", flush=True)
+                return 6 if any(r.residual for r in results) else 0
+        except Refused as reason:
+            print(f"transaction {number}: still waiting: {reason}", flush=True)
+
+
+def main() -> int:
+    """Waits and undoes; see the module."""
+    parser = argparse.ArgumentParser(prog="tuner.deadman", description="Undoes one transaction unless it is confirmed in time.")
+    parser.add_argument("--root", default="/")
+    parser.add_argument("--state", required=True)
+    parser.add_argument("--ready-fd", type=int, required=True)
+    parser.add_argument("number", type=int)
+    arguments = parser.parse_args()
+    for ignored in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
+        signal.signal(ignored, signal.SIG_IGN)
+    host = open_host(arguments.root)
+    store = Store(arguments.state)
+    os.write(arguments.ready_fd, _READY)
+    os.close(arguments.ready_fd)
+    return _fire(host, store, arguments.number) if _wait(host, store, arguments.number) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""``irq.affinity`` and ``irq.default_affinity``: on which CPUs interrupts land.
+
+Source: Documentation/core-api/irq/irq-affinity.rst, kernel/irq/proc.c. What the kernel taught:
+
+* EPERM (>= 6.11) or EIO (before) on a write means that the kernel places this interrupt itself: a state, not a failure.
+* Where the platform cannot move a vector in process context (PCI-MSI without interrupt remapping), the move waits for the next
+  interrupt. Until then ``effective_affinity_list`` shows the old CPU: asked for, not yet to be seen.
+* ENOSPC: no vector is free on the wanted CPUs.
+"""
+
+import errno
+import time
+from collections.abc import Mapping
+from typing import ClassVar
+
+from tuner.host.cpulist import CpuSet, format_list, format_mask, parse_list
+from tuner.host.host import Inventory
+from tuner.host.irqs import IRQ_ROOT, Irq, read_affinity, read_default_affinity
+from tuner.knobs.knob import Disruption, Gone, Json, KernelManaged, Reading, State, Unsupported
+
+# A vector of a live queue moves at its next interrupt; an idle one does not move however long one waits.
+_SETTLE_S = 0.05
+
+
+class IrqAffinity:
+    """The CPUs of one interrupt, as a CPU list; the identity is ``tuner.host.irqs.Irq.identity``."""
+
+    family: ClassVar[str] = "irq.affinity"
+    disruption: ClassVar[Disruption] = "none"
+    resets: ClassVar[bool] = False
+
+    def read(self, inventory: Inventory, identity: str) -> Reading:
+        """Requested and effective CPUs, as CPU lists."""
+        irq = _find(inventory, identity)
+        try:
+            requested, effective = read_affinity(inventory.host.files, irq.number)
+        except FileNotFoundError as error:
+            raise Gone(f"interrupt {irq.number} ({irq.label}) is gone") from error
+        note = "placed by the kernel itself (isolcpus=managed_irq,… steers it at boot)" if irq.managed else ""
+        return Reading(now=format_list(requested), effective=format_list(effective), managed=irq.managed, note=note)
+
+    def compare(self, reading: Reading, wanted: Json) -> State:
+        """``ok`` where the effective CPU is a wanted one and nothing else was asked for."""
+        if reading.managed:
+            return "kernel-managed"
+        want, now, effective = parse_list(str(wanted)), parse_list(reading.now), parse_list(reading.effective)
+        if not now <= want:
+            return "differs"
+        return "ok" if effective <= want else "unverifiable"
+
+    def write(self, inventory: Inventory, identity: str, wanted: Json, options: Mapping[str, Json]) -> None:
+        """Asks for the wanted CPUs, and waits a moment for the vector to move."""
+        del options
+        self._ask(inventory, _find(inventory, identity), parse_list(str(wanted)))
+
+    def restore(self, inventory: Inventory, identity: str, undo: Json) -> None:
+        """Asks for the saved CPUs."""
+        self._ask(inventory, _find(inventory, identity), parse_list(str(undo)))
+
+    def same(self, left: Json, right: Json) -> bool:
+        """Equal sets of CPUs."""
+        return parse_list(str(left)) == parse_list(str(right))
+
+    def _ask(self, inventory: Inventory, irq: Irq, cpus: CpuSet) -> None:
+        files = inventory.host.files
+        # the number may serve another device by now
+        if irq.action and "/" not in irq.action and not files.exists(f"{IRQ_ROOT}/{irq.number}/{irq.action}"):
+            raise Gone(f"interrupt {irq.number} no longer serves {irq.action}")
+        try:
+            files.write(f"{IRQ_ROOT}/{irq.number}/smp_affinity_list", format_list(cpus))
+        except OSError as error:
+            if error.errno in (errno.EIO, errno.EPERM):
+                raise KernelManaged(str(error)) from error
+            raise
+        deadline = time.monotonic() + _SETTLE_S
+        while files.real and time.monotonic() < deadline and not read_affinity(files, irq.number)[1] <= cpus:
+            time.sleep(_SETTLE_S / 10)
+
+
+class DefaultAffinity:
+    """The CPUs of interrupts that will be requested later, as a CPU list; the identity is always ``default``."""
+
+    family: ClassVar[str] = "irq.default_affinity"
+    disruption: ClassVar[Disruption] = "none"
+    resets: ClassVar[bool] = False
+
+    def read(self, inventory: Inventory, identity: str) -> Reading:
+        """The default mask, as a CPU list."""
+        del identity
+        try:
+            cpus = format_list(read_default_affinity(inventory.host.files) & inventory.topology.possible)
+        except FileNotFoundError as error:
+            raise Unsupported(f"this kernel has no {IRQ_ROOT}/default_smp_affinity") from error
+        return Reading(now=cpus, effective=cpus)
+
+    def compare(self, reading: Reading, wanted: Json) -> State:
+        """Equal sets of CPUs."""
+        return "ok" if self.same(reading.now, wanted) else "differs"
+
+    def write(self, inventory: Inventory, identity: str, wanted: Json, options: Mapping[str, Json]) -> None:
+        """Writes the mask; it has no list form."""
+        del options
+        self.restore(inventory, identity, wanted)
+
+    def restore(self, inventory: Inventory, identity: str, undo: Json) -> None:
+        """Writes the saved mask."""
+        del identity
+        mask = format_mask(parse_list(str(undo)), inventory.topology.count)
+        inventory.host.files.write(f"{IRQ_ROOT}/default_smp_affinity", mask)
+
+    def same(self, left: Json, right: Json) -> bool:
+        """Equal sets of CPUs."""
+        return parse_list(str(left)) == parse_list(str(right))
+
+
+def _find(inventory: Inventory, identity: str) -> Irq:
+    irq = inventory.irq(identity)
+    if irq is None:
+        raise Gone(f"no interrupt {identity} on this host")
+    return irq

@@ -1,0 +1,101 @@
+"""What a knob is: one setting of the host that can be read, compared by meaning, written, and put back exactly.
+
+A knob holds no state. It finds what it works on by a stable identity at every call, since numbers and names change under it,
+and it answers in values that JSON can hold, since they go to a journal before anything is written.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+from tuner.host.host import Inventory
+
+Json = Any  # None, bool, int, float, str, and lists and string-keyed dicts of them
+
+State = Literal[
+    "ok", "ok-rounded", "differs", "kernel-managed", "pending-reboot", "unsupported", "unverifiable", "gone", "failed"
+]
+STATES: tuple[State, ...] = (
+    "ok",
+    "ok-rounded",
+    "differs",
+    "kernel-managed",
+    "pending-reboot",
+    "unsupported",
+    "unverifiable",
+    "gone",
+    "failed",
+)
+Disruption = Literal["none", "link", "service", "reboot"]
+
+
+class Gone(LookupError):
+    """What the knob works on is no longer on this host: unplugged, unbound, ended."""
+
+
+class Unsupported(LookupError):
+    """This host, kernel or driver has no such setting; the text says what is missing."""
+
+
+class KernelManaged(PermissionError):
+    """The kernel places this itself and lets nobody else: a state of the host, not a failure of a change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One look at a setting: what was asked of the kernel (``now``) and what it does (``effective``).
+
+    ``undo`` is what ``restore`` needs, where that is more than ``now``. ``note`` is for people: why it is as it is.
+    """
+
+    now: Json
+    effective: Json
+    undo: Json = None
+    managed: bool = False
+    note: str = ""
+
+    @property
+    def saved(self) -> Json:
+        """The value to put back."""
+        return self.now if self.undo is None else self.undo
+
+
+class Knob(Protocol):
+    """One kind of setting. All methods raise OSError as the kernel says it, ``Gone`` and ``Unsupported``."""
+
+    family: ClassVar[str]
+    disruption: ClassVar[Disruption]
+    resets: ClassVar[bool]  # writing it makes the driver forget other settings of the device
+
+    def read(self, inventory: Inventory, identity: str) -> Reading:
+        """The setting as it is. Opens nothing for writing."""
+
+    def compare(self, reading: Reading, wanted: Json) -> State:
+        """Whether the reading is what was wanted, by meaning and by effect."""
+
+    def write(self, inventory: Inventory, identity: str, wanted: Json, options: Mapping[str, Json]) -> None:
+        """Makes the setting what is wanted."""
+
+    def restore(self, inventory: Inventory, identity: str, undo: Json) -> None:
+        """Puts back what ``Reading.saved`` held; from any state between, and more than once."""
+
+    def same(self, left: Json, right: Json) -> bool:
+        """Whether two values of ``Reading.now`` mean the same: what drift is told by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One setting that a profile asks for, before the host was looked at.
+
+    ``target`` is shown, ``identity`` finds it again later. ``options`` travel to ``write`` and into the journal.
+    """
+
+    knob: str
+    target: str
+    identity: str
+    wanted: Json
+    why: str
+    options: Mapping[str, Json]
+
+
+Wishes = Sequence[Wish]

@@ -1,0 +1,115 @@
+"""``sysctl.*``: numbers and short texts below /proc/sys, by an allow-list.
+
+Source: Documentation/admin-guide/sysctl/{net,kernel,vm}.rst and Documentation/networking/ip-sysctl.rst. A sysctl can run
+programs as root (``kernel.core_pattern``, ``kernel.modprobe``, ``kernel.hotplug``), so what a profile may name is listed here.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import ClassVar
+
+from tuner.host.host import Inventory
+from tuner.knobs.knob import Disruption, Json, Reading, State, Unsupported
+
+_KEY = re.compile(r"[a-z][a-z0-9_]*(?:\.[A-Za-z0-9_][A-Za-z0-9_-]*){1,6}")
+PREFIXES = ("net.core.", "net.ipv4.", "net.ipv6.", "vm.")
+KERNEL = frozenset(
+    {
+        "kernel.hung_task_timeout_secs",
+        "kernel.nmi_watchdog",
+        "kernel.numa_balancing",
+        "kernel.perf_cpu_time_max_percent",
+        "kernel.perf_event_max_sample_rate",
+        "kernel.printk",
+        "kernel.sched_autogroup_enabled",
+        "kernel.sched_rt_period_us",
+        "kernel.sched_rt_runtime_us",
+        "kernel.soft_watchdog",
+        "kernel.split_lock_mitigate",
+        "kernel.timer_migration",
+        "kernel.watchdog",
+        "kernel.watchdog_cpumask",
+        "kernel.watchdog_thresh",
+    }
+)
+# Below an allowed prefix, but either a switch of security or no setting at all: writing acts at once.
+REFUSED = frozenset(
+    (
+        "vm.compact_memory",
+        "vm.drop_caches",
+        "vm.mmap_min_addr",
+        "net.core.bpf_jit_enable",
+        "net.core.bpf_jit_harden",
+        "net.ipv4.route.flush",
+        "net.ipv6.route.flush",
+        "vm.memfd_noexec",
+        "vm.unprivileged_userfaultfd",
+    )
+)
+
+
+def refusal(key: str) -> str:
+    """Why a profile may not name this sysctl; empty where it may."""
+    if not _KEY.fullmatch(key):
+        return "not the name of a sysctl"
+    if key in REFUSED:
+        return "refused: it is no setting to keep, or a switch of security"
+    if key.startswith(PREFIXES) or key in KERNEL:
+        return ""
+    return f"not among the sysctls that a profile may set ({', '.join(PREFIXES)} and some of kernel.)"
+
+
+def path_of(key: str) -> str:
+    """The file of a sysctl.
+
+    Raises:
+        ValueError: the key is not on the allow-list, whatever a journal or a profile says.
+    """
+    if reason := refusal(key):
+        raise ValueError(f"sysctl {key}: {reason}")
+    return "/proc/sys/" + key.replace(".", "/")
+
+
+class Sysctl:
+    """One sysctl; the identity is its key."""
+
+    family: ClassVar[str] = "sysctl"
+    disruption: ClassVar[Disruption] = "none"
+    resets: ClassVar[bool] = False
+
+    def read(self, inventory: Inventory, identity: str) -> Reading:
+        """The value as a number where it is one, else its text with single blanks."""
+        try:
+            text = inventory.host.files.text(path_of(identity))
+        except FileNotFoundError as error:
+            raise Unsupported(f"this kernel has no {path_of(identity)}") from error
+        value = _value(text)
+        return Reading(now=value, effective=value)
+
+    def compare(self, reading: Reading, wanted: Json) -> State:
+        """Equal as numbers, or as the same fields with any white space between them."""
+        return "ok" if _fields(reading.now) == _fields(wanted) else "differs"
+
+    def write(self, inventory: Inventory, identity: str, wanted: Json, options: Mapping[str, Json]) -> None:
+        """Writes the value as it is wanted; rounding and refusal show in the reading after it."""
+        del options
+        inventory.host.files.write(path_of(identity), str(wanted))
+
+    def same(self, left: Json, right: Json) -> bool:
+        """Equal fields."""
+        return _fields(left) == _fields(right)
+
+    def restore(self, inventory: Inventory, identity: str, undo: Json) -> None:
+        """Writes the saved value back."""
+        inventory.host.files.write(path_of(identity), str(undo))
+
+
+def _value(text: str) -> int | str:
+    fields = text.split()
+    if len(fields) == 1 and re.fullmatch(r"-?\d{1,20}", fields[0]):
+        return int(fields[0])
+    return " ".join(fields)
+
+
+def _fields(value: Json) -> list[str]:
+    return str(value).split()

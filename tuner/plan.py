@@ -1,0 +1,160 @@
+"""A plan: a profile held against a host, as an ordered list of changes that says all there is to know before anything is done.
+
+Building a plan reads and never writes. The same list, read again, is the verdict: ``plan`` and ``verify`` are one look.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from tuner.cores import CoreSetError
+from tuner.host.cpulist import CpuListError
+from tuner.host.host import Inventory
+from tuner.host.text import printable
+from tuner.knobs.catalogue import knob_of, order_of
+from tuner.knobs.knob import STATES, Disruption, Gone, Json, Reading, State, Unsupported, Wish
+from tuner.profile import Fault, Profile, ProfileError
+from tuner.wishes import Wanted, collect
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One setting: what it is, what it shall be, why, what changing it disturbs, and what undoes it.
+
+    ``now`` is what was asked of the kernel, ``effective`` what it does; ``identity`` finds the setting again when names and
+    numbers changed.
+    """
+
+    knob: str
+    target: str
+    identity: str
+    now: Json
+    wanted: Json
+    effective: Json
+    state: State
+    disruption: Disruption
+    why: str
+    undo: Json
+    error: str | None = None
+    note: str = ""
+    options: Mapping[str, Json] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Json]:
+        """The change as the commands print it."""
+        return {
+            "knob": self.knob,
+            "target": self.target,
+            "now": self.now,
+            "wanted": self.wanted,
+            "effective": self.effective,
+            "state": self.state,
+            "disruption": self.disruption,
+            "why": self.why,
+            "undo": self.undo,
+            "error": self.error,
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All changes of a profile on a host, in the order of application.
+
+    ``conflicts`` are reasons not to apply it at all; ``roles`` name the CPU sets that the profile speaks of.
+    """
+
+    profile: str
+    sha256: str
+    bindings: Mapping[str, str]
+    roles: Mapping[str, str]  # name -> CPU list
+    changes: tuple[Change, ...]
+    warnings: tuple[str, ...]
+    conflicts: tuple[str, ...]
+
+    @property
+    def differing(self) -> tuple[Change, ...]:
+        """What applying it would change."""
+        return tuple(change for change in self.changes if change.state == "differs")
+
+    @property
+    def exit_status(self) -> int:
+        """0 as wanted, 2 differs, 3 as wanted but for what needs a reboot."""
+        return exit_status(self.changes)
+
+
+def build(inventory: Inventory, profile: Profile, bindings: Mapping[str, str]) -> Plan:
+    """Holds the profile against the host.
+
+    Args:
+        inventory: the host.
+        profile: what is wanted.
+        bindings: NIC names for the parts that the profile binds.
+
+    Raises:
+        ProfileError: what the profile says makes no sense on this host; all of it at once.
+    """
+    try:
+        wanted: Wanted = collect(inventory, profile, bindings)
+    except (CoreSetError, CpuListError) as error:
+        raise ProfileError([Fault(f"profile {profile.name}", str(error))]) from error
+    wishes = sorted(wanted.wishes, key=lambda wish: order_of(wish.knob))
+    return Plan(
+        profile=profile.name,
+        sha256=profile.sha256,
+        bindings=wanted.bindings,
+        roles=wanted.roles,
+        changes=tuple(look(inventory, wish) for wish in wishes),
+        warnings=tuple(wanted.warnings),
+        conflicts=tuple(wanted.conflicts),
+    )
+
+
+def look(inventory: Inventory, wish: Wish) -> Change:
+    """One reading of one setting, beside what is wanted of it."""
+    knob = knob_of(wish.knob)
+    reading, state, error = Reading(None, None), "failed", None
+    try:
+        reading = knob.read(inventory, wish.identity)
+        state = knob.compare(reading, wish.wanted)
+    except Unsupported as reason:
+        state, error = "unsupported", str(reason)
+    except Gone as reason:
+        state, error = "gone", str(reason)
+    except PermissionError as reason:
+        state, error = "unverifiable", f"may not be read by this user: {reason.strerror}"
+    except (OSError, ValueError) as reason:
+        state, error = "failed", printable(str(reason))
+    return Change(
+        knob=wish.knob,
+        target=printable(wish.target),
+        identity=wish.identity,
+        now=reading.now,
+        wanted=wish.wanted,
+        effective=reading.effective,
+        state=state,  # type: ignore[arg-type]
+        disruption=knob.disruption,
+        why=wish.why,
+        undo=reading.saved,
+        error=error,
+        note=reading.note,
+        options=wish.options,
+    )
+
+
+def wish_of(change: Change) -> Wish:
+    """What was wanted of a change, to look at it again."""
+    return Wish(change.knob, change.target, change.identity, change.wanted, change.why, change.options)
+
+
+def summary(changes: Iterable[Change]) -> dict[str, int]:
+    """Changes counted by state; every state is named."""
+    counts = Counter(change.state for change in changes)
+    return {state: counts[state] for state in STATES}
+
+
+def exit_status(changes: Iterable[Change]) -> int:
+    """0 as wanted, 2 differs (or cannot be read, or is gone), 3 as wanted but for what needs a reboot."""
+    states = {change.state for change in changes}
+    if states & {"differs", "failed", "gone"}:
+        return 2
+    return 3 if "pending-reboot" in states else 0

@@ -1,0 +1,75 @@
+"""Profiles: TOML that names knobs, never paths, with every fault of a file reported at once.
+
+A profile is a flat map from the place of a setting (``nic.feed.rings.rx``) to its value and where it was written, so that
+``extends`` is a merge and every planned change can say where it came from. What a place may hold is ``tuner.profile_check``'s;
+where profiles lie and how they are opened is ``tuner.profile_files``'s.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+Place = tuple[str, ...]
+Value = int | str | Mapping[str, str]
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One value of a profile; ``source`` is ``feed-handler.toml: nic.feed.rings.rx``."""
+
+    value: Value
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with a profile: the file and key, what is wrong, and what was probably meant."""
+
+    where: str
+    what: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}" + (f" ({self.hint})" if self.hint else "")
+
+
+class ProfileError(ValueError):
+    """A profile that cannot be used; ``faults`` holds everything that is wrong with it."""
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A checked profile with what it extends merged in; ``layers`` names the files, the most general first."""
+
+    name: str
+    summary: str
+    sha256: str
+    layers: tuple[str, ...]
+    settings: Mapping[Place, Setting]
+
+    def get(self, *place: str) -> Setting | None:
+        """The setting at a place."""
+        return self.settings.get(place)
+
+    def below(self, *place: str) -> dict[Place, Setting]:
+        """The settings below a table, by the rest of their place, in the order in which they were written."""
+        return {key[len(place) :]: s for key, s in self.settings.items() if key[: len(place)] == place and key != place}
+
+    def texts(self, table: str) -> dict[str, str]:
+        """A table of strings, such as ``cores`` and ``bind``."""
+        return {".".join(place): str(setting.value) for place, setting in self.below(table).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One TOML file as it was read: its bytes' hash and its parsed, still unchecked table."""
+
+    name: str
+    sha256: str
+    table: Mapping[str, object]

@@ -1,0 +1,204 @@
+"""The state directory: one journal per transaction, one lock, and what the journals add up to.
+
+Layout: ``DIR/transactions/000042.journal`` (0600) and ``DIR/lock``. The directory is 0700 and belongs to who runs the tool;
+another owner or a mode that lets others write is refused, since a journal says what is written as root.
+"""
+
+import contextlib
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tuner.journal import Contents, Journal, Record, read_journal, sync_directory
+
+State = Literal["void", "prepared", "applying", "applied", "confirmed", "rolling-back", "rolled-back", "degraded", "damaged"]
+
+# A transaction in one of these holds the host as its profile wants it.
+ACTIVE: frozenset[State] = frozenset({"applied", "confirmed"})
+# One in these was cut off in the middle: the next run ends it.
+UNFINISHED: frozenset[State] = frozenset({"prepared", "applying", "rolling-back"})
+
+
+class Refused(Exception):
+    """The command may not run now; the text says why and what to do. Nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionRecord:
+    """What one journal adds up to."""
+
+    number: int
+    path: str
+    contents: Contents
+
+    def _last(self, kind: str) -> Record | None:
+        return next((r for r in reversed(self.contents.records) if r["record"] == kind), None)
+
+    def _all(self, kind: str) -> list[Record]:
+        return [r for r in self.contents.records if r["record"] == kind]
+
+    @property
+    def begin(self) -> Mapping[str, Any]:
+        """The first record; empty where the journal was cut before it."""
+        return self._last("begin") or {}
+
+    @property
+    def plan(self) -> Record | None:
+        """The record with all changes; without it nothing was ever written."""
+        return self._last("plan")
+
+    @property
+    def state(self) -> State:
+        """Where the transaction stands, from the journal alone."""
+        kinds = [r["record"] for r in self.contents.records]
+        if self.contents.damage:
+            return "damaged"
+        if "plan" not in kinds:
+            return "void"
+        for kind in reversed(kinds):
+            match kind:
+                case "void" | "confirmed" | "applied" | "rolled-back" | "degraded" | "rolling-back":
+                    return kind  # type: ignore[return-value]
+                case "undid":
+                    return "rolling-back"
+                case "write" | "wrote" | "collateral":
+                    return "applying"
+                case _:
+                    continue
+        return "prepared"
+
+    @property
+    def boot_id(self) -> str:
+        """The boot in which it was made."""
+        return str(self.begin.get("boot_id", ""))
+
+    @property
+    def profile(self) -> str:
+        """The profile's name."""
+        return str(self.begin.get("profile", {}).get("name", "?"))
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """CLOCK_BOOTTIME at which it is undone unless confirmed; None where nothing was armed."""
+        armed = self._last("armed")
+        return int(armed["deadline_boottime_ns"]) if armed else None
+
+    @property
+    def started(self) -> set[int]:
+        """Places in the plan whose writing was begun."""
+        return {int(r["n"]) for r in self._all("write")}
+
+    @property
+    def wrote(self) -> dict[int, Record]:
+        """Place in the plan -> what was read back after it was written."""
+        return {int(r["n"]): r for r in self._all("wrote")}
+
+    @property
+    def collateral(self) -> dict[int, list[Mapping[str, Any]]]:
+        """Place in the plan -> settings of the same device as they were before that change."""
+        return {int(r["n"]): list(r["settings"]) for r in self._all("collateral")}
+
+    @property
+    def undone(self) -> dict[int, Record]:
+        """Place in the plan -> how putting it back ended, the latest try."""
+        return {int(r["n"]): r for r in self._all("undid")}
+
+
+class Store:
+    """The transactions in one state directory."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = os.path.abspath(directory)
+        self.transactions_directory = os.path.join(self.directory, "transactions")
+
+    def all(self) -> list[TransactionRecord]:
+        """Every transaction, the oldest first; empty where there is no state yet.
+
+        Raises:
+            PermissionError: the state belongs to somebody else and may not be read.
+        """
+        try:
+            names = os.listdir(self.transactions_directory)
+        except FileNotFoundError:
+            return []
+        numbers = sorted(int(n.removesuffix(".journal")) for n in names if n.endswith(".journal") and n[:-8].isdigit())
+        return [self.get(number) for number in numbers]
+
+    def get(self, number: int) -> TransactionRecord:
+        """One transaction by its number."""
+        path = os.path.join(self.transactions_directory, f"{number:06d}.journal")
+        return TransactionRecord(number, path, read_journal(path))
+
+    def active(self, boot_id: str) -> TransactionRecord | None:
+        """The newest transaction that holds the host now."""
+        return next((t for t in reversed(self.all()) if t.state in ACTIVE and t.boot_id == boot_id), None)
+
+    def pending(self, boot_id: str) -> TransactionRecord | None:
+        """The transaction that waits to be confirmed."""
+        return next((t for t in reversed(self.all()) if t.state == "applied" and t.boot_id == boot_id), None)
+
+    def kernel_managed(self, boot_id: str) -> frozenset[tuple[str, str]]:
+        """(knob, identity) of what the kernel refused to hand over in this boot: before 6.11 only a write tells."""
+        found = set()
+        for transaction in self.all():
+            changes = transaction.plan["changes"] if transaction.plan and transaction.boot_id == boot_id else []
+            for n, record in transaction.wrote.items():
+                if record["state"] == "kernel-managed" and n < len(changes):
+                    found.add((str(changes[n]["knob"]), str(changes[n]["identity"])))
+        return frozenset(found)
+
+    def prepare(self) -> None:
+        """Makes the directories where they are missing, and refuses those that others could have filled.
+
+        Raises:
+            Refused: wrong owner or mode.
+            OSError: they cannot be made.
+        """
+        for path in (self.directory, self.transactions_directory):
+            if not os.path.isdir(path):
+                os.makedirs(path, 0o700, exist_ok=True)
+                sync_directory(os.path.dirname(path))
+            status = os.stat(path)
+            if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise Refused(f"{path} belongs to another user or can be written by others: chown it, chmod 700 it")
+
+    @contextlib.contextmanager
+    def lock(self, wait_s: float = 0.0) -> Iterator[None]:
+        """Holds the one lock; the kernel lets go of it when its holder dies.
+
+        Raises:
+            Refused: another run holds it; its process is named.
+        """
+        self.prepare()
+        path = os.path.join(self.directory, "lock")
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        deadline = time.monotonic() + wait_s
+        try:
+            while True:
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() >= deadline:
+                        holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
+                        raise Refused(f"another run holds {path} (process {holder or '?'}): wait for its end") from None
+                    time.sleep(0.05)
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+            yield
+        finally:
+            os.close(fd)
+
+    def begin(self, begin: Record, plan: Record) -> tuple[int, Journal]:
+        """A new transaction, durable before this returns.
+
+        Raises:
+            JournalError: it could not be made durable.
+        """
+        number = max((t.number for t in self.all()), default=0) + 1
+        path = os.path.join(self.transactions_directory, f"{number:06d}.journal")
+        return number, Journal.create(path, [{**begin, "transaction": number}, plan])

@@ -1,0 +1,235 @@
+"""The transaction: journal first, then write, then read back; and back again, exactly.
+
+States: none → prepared (journal durable) → armed → applying(k) → applied → confirmed | rolling-back(k) → rolled-back | degraded.
+Whatever kills it, the journal alone tells the next run which changes were begun, and each of those can be put back from any
+state between. A change that cannot be made, or reads back as something else, takes all that were made before it back with it.
+"""
+
+import errno
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from tuner.host.host import Host, Inventory
+from tuner.host.text import printable
+from tuner.journal import SCHEMA, Journal
+from tuner.knobs.catalogue import knob_of
+from tuner.knobs.knob import KernelManaged
+from tuner.plan import Change, Plan, look, wish_of
+from tuner.reset import put_back, snapshot, wait_for_carrier
+from tuner.store import Refused, Store
+from tuner.undo import Undone, undo
+
+Outcome = Literal["unchanged", "applied", "confirmed", "rolled-back", "degraded"]
+Progress = Callable[[str], None]
+Arm = Callable[[int], None]  # starts the undo timer of a transaction; see tuner.deadman
+
+_RETRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to apply: which disruptions are allowed, and within how many seconds it must be confirmed (None: not at all)."""
+
+    allow: frozenset[str] = frozenset()
+    confirm_within_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How it ended. ``changes`` are all changes of the plan as they are now; ``error`` says what went wrong."""
+
+    outcome: Outcome
+    number: int | None
+    changes: tuple[Change, ...]
+    error: str = ""
+    undone: tuple[Undone, ...] = ()
+
+
+def check_allowed(plan: Plan, options: Options, guarded: Mapping[str, str]) -> None:
+    """Refuses what would disturb more than was allowed.
+
+    Args:
+        plan: what would be applied.
+        options: what was allowed.
+        guarded: NIC name -> why its link must not be lost without an undo timer.
+
+    Raises:
+        Refused: naming each change that needs a permission.
+    """
+    if plan.conflicts:
+        raise Refused("; ".join(plan.conflicts))
+    needed = [c for c in plan.differing if c.disruption != "none" and c.disruption not in options.allow]
+    if needed:
+        names = ", ".join(f"{c.knob} on {c.target}" for c in needed)
+        kinds = ",".join(sorted({c.disruption for c in needed}))
+        raise Refused(f"{names} can disturb ({kinds}): do it outside trading hours, with --allow {kinds}")
+    for change in plan.differing:
+        if change.disruption == "link" and change.target in guarded and options.confirm_within_s is None:
+            raise Refused(
+                f"{change.target} {guarded[change.target]}: changing {change.knob} there needs --confirm-within, so "
+                "that a lost connection undoes itself"
+            )
+
+
+def apply(
+    host: Host, store: Store, plan: Plan, options: Options, arm: Arm, progress: Progress, stopped: Callable[[], str]
+) -> Result:
+    """Applies a plan as one transaction. The caller holds the store's lock and has checked ``check_allowed``.
+
+    Args:
+        host: the host that the plan was built for.
+        store: where the journal goes.
+        plan: what to do.
+        options: see there.
+        arm: starts the undo timer for a transaction; it outlives this process.
+        progress: told what happens, a line at a time.
+        stopped: a reason to stop between two changes (a signal came), else empty.
+
+    Raises:
+        JournalError: the journal could not be made; nothing was changed.
+        OSError: the undo timer could not be armed; nothing was changed.
+    """
+    if not plan.differing:
+        return Result("unchanged", None, plan.changes)
+    number, journal = store.begin(
+        _begin_record(host, plan), {"record": "plan", "changes": [_journaled(c) for c in plan.changes]}
+    )
+    with journal:
+        try:
+            if options.confirm_within_s is not None:
+                _arm(host, journal, number, options.confirm_within_s, arm)
+        except OSError:
+            journal.append({"record": "void", "reason": "the undo timer could not be armed"}, durable=True)
+            raise
+        run = _Run(host, Inventory(host), journal, list(plan.changes), progress, stopped)
+        try:
+            run.all()
+            journal.append({"record": "applied"}, durable=True)
+            if options.confirm_within_s is None:
+                journal.append({"record": "confirmed", "by": "apply"}, durable=True)
+        except (OSError, LookupError, ValueError) as error:
+            reason = printable(str(error), 500)
+            progress(f"failed: {reason}; rolling back")
+            undone = undo(host, journal, store.get(number), reason)
+            outcome: Outcome = "degraded" if any(u.residual for u in undone) else "rolled-back"
+            return Result(outcome, number, tuple(run.changes), reason, tuple(undone))
+    return Result("applied" if options.confirm_within_s is not None else "confirmed", number, tuple(run.changes))
+
+
+@dataclass(slots=True)
+class _Run:
+    """The writing part: one change after the other, each between two records."""
+
+    host: Host
+    inventory: Inventory
+    journal: Journal
+    changes: list[Change]
+    progress: Progress
+    stopped: Callable[[], str]
+
+    def all(self) -> None:
+        """Every change that differs, in order."""
+        for n, change in enumerate(self.changes):
+            if change.state != "differs":
+                continue
+            if reason := self.stopped():
+                raise InterruptedError(errno.EINTR, f"stopped by {reason}")
+            self._one(n, change)
+        # a reset may have moved what was right when the plan was made
+        self.changes = [look(self.inventory, wish_of(c)) if c.state in ("ok", "ok-rounded") else c for c in self.changes]
+        if moved := [c for c in self.changes if c.state == "differs"]:
+            raise OSError(errno.EIO, f"{moved[0].knob} on {moved[0].target} was right and is now {moved[0].now}")
+
+    def _one(self, n: int, change: Change) -> None:
+        knob = knob_of(change.knob)
+        before = look(self.inventory, wish_of(change))
+        if before.state in ("ok", "ok-rounded"):  # an earlier change brought it about
+            self.changes[n] = before
+            return
+        collateral = snapshot(self.inventory, change.identity) if knob.resets else []
+        self.progress(f"{change.knob} {change.target}: {_shown(change.now)} -> {_shown(change.wanted)}")
+        if collateral:
+            self.journal.append({"record": "collateral", "n": n, "settings": collateral})
+        self.journal.append({"record": "write", "n": n})
+        managed = False
+        try:
+            self._write(change)
+        except KernelManaged:
+            managed = True
+        after = look(self.inventory, wish_of(change))
+        after = replace(after, undo=change.undo, state="kernel-managed" if managed else after.state)
+        self.journal.append({"record": "wrote", "n": n, "state": after.state, "now": after.now, "effective": after.effective})
+        self.changes[n] = after
+        if after.state in ("differs", "failed", "gone", "unsupported"):
+            raise OSError(
+                errno.EIO,
+                f"{change.knob} on {change.target}: wrote {_shown(change.wanted)}, reads back "
+                f"{_shown(after.now)}, effective {_shown(after.effective)}. {after.error or after.note}",
+            )
+        if knob.resets:
+            self._after_reset(change, collateral)
+
+    def _write(self, change: Change) -> None:
+        knob = knob_of(change.knob)
+        for attempt in range(_RETRIES):
+            try:
+                knob.write(self.inventory, change.identity, change.wanted, change.options)
+            except OSError as error:
+                if error.errno not in (errno.EBUSY, errno.EAGAIN) or attempt == _RETRIES - 1:
+                    raise type(error)(
+                        error.errno, f"{change.knob} on {change.target}: writing {_shown(change.wanted)}: {error.strerror}"
+                    ) from error
+                time.sleep(0.2)
+            else:
+                return
+
+    def _after_reset(self, change: Change, collateral: Sequence[Mapping[str, Any]]) -> None:
+        """Waits for the carrier, and puts back what the driver forgot and no later change will set."""
+        wait_for_carrier(self.inventory, change.identity, self.progress)
+        planned = {(c.knob, c.identity) for c in self.changes if c.state == "differs"}
+        put_back(self.inventory, [s for s in collateral if (s["knob"], s["identity"]) not in planned])
+
+
+def _arm(host: Host, journal: Journal, number: int, seconds: float, arm: Arm) -> None:
+    deadline = host.syscalls.boottime_ns() + int(seconds * 1e9)
+    journal.append({"record": "armed", "deadline_boottime_ns": deadline, "seconds": seconds}, durable=True)
+    arm(number)
+
+
+def _begin_record(host: Host, plan: Plan) -> dict[str, Any]:
+    return {
+        "record": "begin",
+        "schema": SCHEMA,
+        "boot_id": host.syscalls.boot_id(),
+        "boottime_ns": host.syscalls.boottime_ns(),
+        "time_s": time.time(),
+        "host": host.name,
+        "profile": {"name": plan.profile, "sha256": plan.sha256},
+        "bindings": dict(plan.bindings),
+        "roles": dict(plan.roles),
+    }
+
+
+def _journaled(change: Change) -> dict[str, Any]:
+    return change.to_json() | {"identity": change.identity, "options": dict(change.options)}
+
+
+def _shown(value: object) -> str:
+    return printable(str(value), 60)
+
+
+def confirm(store: Store, number: int, boottime_ns: int) -> None:
+    """Keeps a transaction that waits for it. The caller holds the lock.
+
+    Raises:
+        Refused: it does not wait, or its time is over.
+    """
+    transaction = store.get(number)
+    if transaction.state != "applied":
+        raise Refused(f"transaction {number} is {transaction.state}: there is nothing to confirm")
+    if transaction.deadline_ns is not None and boottime_ns >= transaction.deadline_ns:
+        raise Refused(f"transaction {number} was to be confirmed earlier: it is being undone")
+    with Journal.reopen(transaction.path) as journal:
+        journal.append({"record": "confirmed", "by": "confirm"}, durable=True)
