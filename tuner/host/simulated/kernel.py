@@ -1,0 +1,140 @@
+"""What the kernel does when something is written.
+
+It refuses with its errno before anything changed, stores what it would show, and rewrites the files that follow.
+
+Every reaction is a function of the files alone, so writing back the old values gives back the old bytes.
+
+A process that is killed in a system call does not stop the kernel half way. To keep that, each call is first written down in
+a pending file, done under a lock, and finished by whoever opens the tree next if its process died.
+"""
+
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tuner.host.cpulist import CpuSet, parse_list, parse_mask
+from tuner.host.files import HostFiles, replace_content
+from tuner.host.simulated import attributes, cgroup_writes, cgroups
+from tuner.host.simulated.documents import change_document
+from tuner.host.simulated.settings import refusal
+from tuner.host.simulated.shape import MARKER, Shape, interrupts
+from tuner.host.simulated.tree import WORKQUEUES
+from tuner.host.simulated.tree_devices import default_indirection
+from tuner.host.simulated.tree_irqs import IRQ_ROOT, affinity_files
+
+PENDING = "/etc/quietcore/simulated.pending"
+
+
+class SimulatedKernel:
+    """The stand-in for a kernel below ``files.root``. One object serves one thread."""
+
+    def __init__(self, files: HostFiles, shape: Shape) -> None:
+        self._files = files
+        self._shape = shape
+        self._pending = files.path(PENDING)
+        if os.path.exists(self._pending):
+            self._finish_pending()
+
+    def write(self, name: str, value: str) -> None:
+        """See StandIn."""
+        if not os.path.isfile(self._files.path(name)):
+            raise refusal(errno.ENOENT, name)
+        path = self._files.resolved(name)
+        check = cgroup_writes.shown if path.startswith(cgroups.ROOT + "/") else attributes.shown
+        shown = check(self._files, self._shape, path, value.strip("\n"))
+        with self._call("write", name, shown):
+            self._write(name, shown)
+
+    def make_directory(self, name: str) -> None:
+        """See StandIn."""
+        cgroup_writes.check_make(self._files, name)
+        with self._call("mkdir", name, ""):
+            cgroup_writes.make(self._files, self._shape, name)
+
+    def remove_directory(self, name: str) -> None:
+        """See StandIn."""
+        cgroup_writes.check_remove(self._files, name)
+        with self._call("rmdir", name, ""):
+            cgroup_writes.remove(self._files, self._shape, name)
+
+    def set_rings(self, ifname: str, rx: int, tx: int) -> None:
+        """New rings, with what a driver does that makes its vectors anew: interrupts and RSS go back to its defaults."""
+        with self._call("rings", ifname, f"{rx} {tx}"):
+            self._set_rings(ifname, rx, tx)
+
+    @contextmanager
+    def _call(self, kind: str, name: str, value: str) -> Iterator[None]:
+        with self._lock():
+            replace_content(self._pending, json.dumps([kind, name, value]).encode())
+            try:
+                yield
+            finally:
+                os.unlink(self._pending)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        fd = os.open(self._files.path(MARKER), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+    def _finish_pending(self) -> None:
+        with self._lock():
+            try:
+                with open(self._pending, encoding="utf-8") as file:
+                    kind, name, value = json.load(file)
+            except FileNotFoundError:  # its process was alive and is done
+                return
+            except ValueError:  # the process died before the call had begun
+                os.unlink(self._pending)
+                return
+            if kind == "write":
+                self._write(name, value)
+            elif kind == "mkdir":
+                cgroup_writes.make(self._files, self._shape, name)
+            elif kind == "rmdir" and self._files.exists(name):
+                cgroup_writes.remove(self._files, self._shape, name)
+            elif kind == "rings":
+                self._set_rings(name, *map(int, value.split()))
+            os.unlink(self._pending)
+
+    def _write(self, name: str, shown: str) -> None:
+        replace_content(self._files.path(name), (shown + "\n").encode())
+        path = self._files.resolved(name)
+        if path.startswith(IRQ_ROOT + "/") and path.endswith(("/smp_affinity", "/smp_affinity_list")):
+            self._move_irq(path, shown)
+        elif path == f"{WORKQUEUES}/cpumask":
+            self._store(f"{WORKQUEUES}/cpumask_requested", shown)
+            cgroup_writes.react(self._files, self._shape)
+        elif path.startswith(cgroups.ROOT + "/"):
+            cgroup_writes.react_to(self._files, self._shape, path, shown)
+
+    def _store(self, name: str, shown: str) -> None:
+        replace_content(self._files.path(name), (shown + "\n").encode())
+
+    def _move_irq(self, path: str, shown: str) -> None:
+        wish = parse_list(shown) if path.endswith("_list") else parse_mask(shown)
+        self._place_irq(int(path.split("/")[3]), wish)
+
+    def _place_irq(self, number: int, wish: CpuSet) -> None:
+        # the x86 vector goes to an online CPU; this host has no others
+        for name, content in affinity_files(self._shape, number, wish).items():
+            replace_content(self._files.path(f"{IRQ_ROOT}/{number}/{name}"), content.encode())
+
+    def _set_rings(self, ifname: str, rx: int, tx: int) -> None:
+        def change(document: dict[str, object]) -> None:
+            rings, channels, rss = document["rings"], document.get("channels"), document.get("rss")
+            if isinstance(rings, dict):
+                rings |= {"rx": rx, "tx": tx}
+            if isinstance(rss, dict) and isinstance(channels, dict):
+                rss["indirection"] = default_indirection(int(channels["combined"]))
+
+        change_document(self._files.path(f"/ethtool/{ifname}.json"), change)
+        for irq in interrupts(self._shape):
+            if irq.device == ifname:
+                self._place_irq(irq.number, irq.default)

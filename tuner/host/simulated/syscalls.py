@@ -1,0 +1,171 @@
+"""The system calls of a host that is a tree of files: ``/ethtool/<if>.json`` and ``/threads.json`` answer for it.
+
+Any tree may have them, also a captured one; where they are missing, threads are read from /proc, and what ethtool would say
+is EOPNOTSUPP.
+"""
+
+import errno
+import os
+import time
+from typing import Any
+
+from tuner.host.cpulist import CpuListError, CpuSet, format_list, parse_list
+from tuner.host.files import HostFiles
+from tuner.host.nics import valid_name
+from tuner.host.simulated.cgroups import ROOT
+from tuner.host.simulated.documents import Document, change_document, read_document
+from tuner.host.simulated.kernel import SimulatedKernel
+from tuner.host.simulated.tree_threads import THREADS
+from tuner.host.syscalls import Channels, Driver, Rings
+from tuner.host.threads import Thread, read_thread, thread_ids
+
+RING_MIN, RING_STEP = 64, 8  # IXGBE_MIN_RXD, IXGBE_REQ_RX_DESCRIPTOR_MULTIPLE
+
+
+class SimulatedSyscalls:
+    """The port to a tree of files. ``kernel``: what answers writes to it, None for a tree that just keeps them."""
+
+    def __init__(self, files: HostFiles, kernel: SimulatedKernel | None = None) -> None:
+        self._files = files
+        self._kernel = kernel
+
+    def driver(self, ifname: str) -> Driver:
+        """See Syscalls."""
+        document = self._ethtool(ifname)
+        text = {key: _text(document.get(key, "")) for key in ("driver", "version", "bus", "firmware")}
+        return Driver(name=text["driver"], version=text["version"], bus=text["bus"], firmware=text["firmware"])
+
+    def permanent_address(self, ifname: str) -> str | None:
+        """See Syscalls."""
+        return _text(self._ethtool(ifname).get("permanent_address", "")) or None
+
+    def rings(self, ifname: str) -> Rings:
+        """See Syscalls."""
+        part = self._part(ifname, "rings")
+        return Rings(*(_number(part, key, ifname) for key in ("rx", "tx", "rx_max", "tx_max")))
+
+    def set_rings(self, ifname: str, rx: int | None = None, tx: int | None = None) -> None:
+        """See Syscalls. As ixgbe: sizes are clamped from below and rounded up to a multiple of 8; equal ones do nothing."""
+        now = self.rings(ifname)
+        wanted_rx = now.rx if rx is None else _rounded(rx, now.rx_max, ifname)
+        wanted_tx = now.tx if tx is None else _rounded(tx, now.tx_max, ifname)
+        if (wanted_rx, wanted_tx) == (now.rx, now.tx):
+            return
+        if self._kernel is not None:
+            self._kernel.set_rings(ifname, wanted_rx, wanted_tx)
+        else:
+            change_document(self._path(ifname), lambda document: document["rings"].update(rx=wanted_rx, tx=wanted_tx))
+
+    def channels(self, ifname: str) -> Channels:
+        """See Syscalls."""
+        part = self._part(ifname, "channels")
+        names = ("rx", "tx", "other", "combined", "rx_max", "tx_max", "combined_max")
+        return Channels(*(_number(part, name, ifname) for name in names))
+
+    def statistics(self, ifname: str) -> dict[str, int]:
+        """See Syscalls."""
+        part = self._part(ifname, "stats")
+        return {str(name): _number(part, name, ifname) for name in part}
+
+    def threads(self) -> tuple[Thread, ...]:
+        """See Syscalls."""
+        if not self._files.exists(THREADS):
+            found = [read_thread(self._files, pid, tid) for pid, tid in thread_ids(self._files)]
+            return tuple(thread for thread in found if thread is not None)
+        rows = read_document(self._files.path(THREADS)).get("threads")
+        if not isinstance(rows, list):
+            raise OSError(errno.EBADMSG, "no list of threads", THREADS)
+        effective: dict[str, CpuSet] = {}
+        return tuple(self._thread(row, effective) for row in rows)
+
+    def set_affinity(self, tid: int, cpus: CpuSet) -> None:
+        """See Syscalls."""
+        if not self._files.exists(THREADS):
+            raise OSError(errno.EOPNOTSUPP, "this tree has no threads.json", str(self._files.root))
+
+        def change(document: Document) -> None:
+            row = next((row for row in document["threads"] if row["tid"] == tid), None)
+            if row is None:
+                raise OSError(errno.ESRCH, os.strerror(errno.ESRCH), f"thread {tid}")
+            if not row["movable"] or not cpus & self._group_cpus(row["cgroup"]):
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), f"thread {tid}")
+            row["affinity"] = format_list(cpus)
+
+        try:
+            change_document(self._files.path(THREADS), change)
+        except (KeyError, TypeError) as error:
+            raise OSError(errno.EBADMSG, f"not a list of threads ({error!r})", THREADS) from error
+
+    def boot_id(self) -> str:
+        """See Syscalls."""
+        return self._files.optional("/proc/sys/kernel/random/boot_id") or ""
+
+    def boottime_ns(self) -> int:
+        """See Syscalls. This machine's: timers that are armed on a tree run here."""
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    def _path(self, ifname: str) -> str:
+        if not valid_name(ifname) or not self._files.exists(f"/sys/class/net/{ifname}"):
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), ifname)
+        if not self._files.exists(f"/ethtool/{ifname}.json"):
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), ifname)
+        return self._files.path(f"/ethtool/{ifname}.json")
+
+    def _ethtool(self, ifname: str) -> Document:
+        return read_document(self._path(ifname))
+
+    def _part(self, ifname: str, name: str) -> dict[str, Any]:
+        part = self._ethtool(ifname).get(name)
+        if not isinstance(part, dict):
+            raise OSError(errno.EOPNOTSUPP, f"the document has no {name}", ifname)
+        return part
+
+    def _thread(self, row: Any, effective: dict[str, CpuSet]) -> Thread:
+        try:
+            cgroup = _text(row["cgroup"])
+            if cgroup not in effective:
+                effective[cgroup] = self._group_cpus(cgroup)
+            wish = parse_list(row["affinity"])
+            # a bound kernel thread stays where it is; one whose wish is empty in its group gets the group's CPUs
+            allowed = wish if row["kernel"] and not row["movable"] else (wish & effective[cgroup] or effective[cgroup])
+            return Thread(
+                tid=int(row["tid"]), pid=int(row["pid"]), start_ticks=int(row["start_ticks"]), name=_text(row["name"]),
+                kernel=bool(row["kernel"]), movable=bool(row["movable"]), allowed=allowed, cgroup=cgroup,
+                last_cpu=int(row["last_cpu"]),
+            )
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise OSError(errno.EBADMSG, f"not a thread ({error!r})", THREADS) from error
+
+    def _group_cpus(self, cgroup: str) -> CpuSet:
+        """The effective CPUs of the group, or of the nearest one above that has the controller."""
+        if "/../" in cgroup + "/" or not cgroup.startswith("/"):
+            raise OSError(errno.EBADMSG, f"not a cgroup: {cgroup!r}", THREADS)
+        path = cgroup.rstrip("/")
+        while True:
+            text = self._files.optional(f"{ROOT}{path}/cpuset.cpus.effective")
+            if text is not None or not path:
+                break
+            path = path.rpartition("/")[0]
+        try:
+            return parse_list(text if text is not None else self._files.text("/sys/devices/system/cpu/online"))
+        except CpuListError as error:
+            raise OSError(errno.EBADMSG, str(error), f"{ROOT}{path}") from error
+
+
+def _rounded(size: int, maximum: int, ifname: str) -> int:
+    if not 0 <= size <= maximum:  # the core's check, before the driver is asked (ethtool_set_ringparam)
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), ifname)
+    return min(maximum, -(-max(size, RING_MIN) // RING_STEP) * RING_STEP)
+
+
+def _number(part: dict[str, Any], name: str, where: str) -> int:
+    value = part.get(name)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise OSError(errno.EBADMSG, f"{name} is no whole number", where)
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise OSError(errno.EBADMSG, f"{value!r} is no text")
+    return value
