@@ -10,12 +10,10 @@ NODE_MEMORY_KB = 64 << 20
 
 READ_ONLY = 0o444
 
-# (index, level, type, size, sets, ways, shared by the whole node)
+# directory, level, type, size, shared by the whole node
 _CACHES = (
-    ("index0", 1, "Data", "48K", 64, 12, False),
-    ("index1", 1, "Instruction", "32K", 64, 8, False),
-    ("index2", 2, "Unified", "2048K", 2048, 16, False),
-    ("index3", 3, "Unified", "61440K", 65536, 15, True),
+    ("index0", 1, "Data", "48K", False), ("index1", 1, "Instruction", "32K", False),
+    ("index2", 2, "Unified", "2048K", False), ("index3", 3, "Unified", "61440K", True),
 )
 
 
@@ -71,8 +69,6 @@ def _write_topology(tree: TreeWriter, shape: Shape, cpu: int, local: tuple[str, 
             "package_cpus_list": local[1],
             "core_siblings": local[0],
             "core_siblings_list": local[1],
-            "die_cpus": local[0],
-            "die_cpus_list": local[1],
         },
         READ_ONLY,
     )
@@ -82,7 +78,7 @@ def _write_topology(tree: TreeWriter, shape: Shape, cpu: int, local: tuple[str, 
 
 
 def _write_caches(tree: TreeWriter, shape: Shape, cpu: int, local: tuple[str, str], core: tuple[str, str]) -> None:
-    for index, level, kind, size, sets, ways, shared in _CACHES:
+    for index, level, kind, size, shared in _CACHES:
         mask, cpus = local if shared else core
         tree.values(
             f"{CPU_ROOT}/cpu{cpu}/cache/{index}",
@@ -90,9 +86,6 @@ def _write_caches(tree: TreeWriter, shape: Shape, cpu: int, local: tuple[str, st
                 "level": level,
                 "type": kind,
                 "size": size,
-                "number_of_sets": sets,
-                "ways_of_associativity": ways,
-                "coherency_line_size": 64,
                 "shared_cpu_map": mask,
                 "shared_cpu_list": cpus,
                 "id": shape.node_of(cpu) if shared else cpu % (shape.nodes * shape.cores),
