@@ -14,7 +14,7 @@ import os
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 SCHEMA = 1
 SIZE_LIMIT = 16 << 20
@@ -77,7 +77,7 @@ class Journal:
         self._fd = fd
 
     @classmethod
-    def create(cls, path: str, records: Iterable[Record]) -> "Journal":
+    def create(cls, path: str, records: Iterable[Record]) -> Self:
         """Makes the file with its first records and returns once file and directory are on the disk.
 
         Raises:
@@ -99,7 +99,7 @@ class Journal:
         return journal
 
     @classmethod
-    def reopen(cls, path: str) -> "Journal":
+    def reopen(cls, path: str) -> Self:
         """Opens an existing journal; an unfinished last record is cut off first.
 
         Raises:
@@ -137,7 +137,7 @@ class Journal:
         """Closes the file."""
         os.close(self._fd)
 
-    def __enter__(self) -> "Journal":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -5,6 +5,7 @@ Building a plan reads and never writes. The same list, read again, is the verdic
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from tuner.cores import CoreSetError
@@ -82,13 +83,19 @@ class Plan:
         return exit_status(self.changes)
 
 
-def build(inventory: Inventory, profile: Profile, bindings: Mapping[str, str]) -> Plan:
+def build(
+    inventory: Inventory,
+    profile: Profile,
+    bindings: Mapping[str, str],
+    managed: AbstractSet[tuple[str, str]] = frozenset(),
+) -> Plan:
     """Holds the profile against the host.
 
     Args:
         inventory: the host.
         profile: what is wanted.
         bindings: NIC names for the parts that the profile binds.
+        managed: (knob, identity) of what the kernel was found to keep for itself.
 
     Raises:
         ProfileError: what the profile says makes no sense on this host; all of it at once.
@@ -103,19 +110,19 @@ def build(inventory: Inventory, profile: Profile, bindings: Mapping[str, str]) -
         sha256=profile.sha256,
         bindings=wanted.bindings,
         roles=wanted.roles,
-        changes=tuple(look(inventory, wish) for wish in wishes),
+        changes=tuple(look(inventory, wish, (wish.knob, wish.identity) in managed) for wish in wishes),
         warnings=tuple(wanted.warnings),
         conflicts=tuple(wanted.conflicts),
     )
 
 
-def look(inventory: Inventory, wish: Wish) -> Change:
-    """One reading of one setting, beside what is wanted of it."""
+def look(inventory: Inventory, wish: Wish, managed: bool = False) -> Change:
+    """One reading of one setting, beside what is wanted of it. ``managed``: the kernel was found to keep it for itself."""
     knob = knob_of(wish.knob)
     reading, state, error = Reading(None, None), "failed", None
     try:
         reading = knob.read(inventory, wish.identity)
-        state = knob.compare(reading, wish.wanted)
+        state = "kernel-managed" if managed else knob.compare(reading, wish.wanted)
     except Unsupported as reason:
         state, error = "unsupported", str(reason)
     except Gone as reason:

@@ -17,6 +17,7 @@ TABLES = ("summary", "extends", "bind", "cores", "irq", "nic", "isolation", "sys
 SPREADS = ("one-each", "all")
 ISOLATION = ("cores", "kernel_threads", "workqueues")
 RINGS = ("rx", "tx")
+AT_LEAST = "at-least:"
 # Names that the functions and the language itself use: a set of that name could not be written about.
 _RESERVED = frozenset(FUNCTIONS) | {"all", "online", "N"}
 
@@ -186,6 +187,11 @@ def _sysctl(checker: _Checker, prefix: Place, table: Mapping[str, object]) -> No
         refused = sysctl_refusal(place[1])
         if refused:
             checker.fault(place, refused)
+        elif isinstance(value, str) and value.startswith(AT_LEAST):
+            if value.removeprefix(AT_LEAST).isascii() and value.removeprefix(AT_LEAST).isdigit():
+                checker.keep(place, value)
+            else:
+                checker.fault(place, "not a number to reach", 'for example "at-least:67108864", which never lowers')
         elif isinstance(value, bool):
             checker.keep(place, int(value))
         elif isinstance(value, int):

@@ -33,7 +33,7 @@ def snapshot(inventory: Inventory, identity: str) -> list[Setting]:
 
 
 def put_back(inventory: Inventory, settings: Iterable[Setting], always: bool = False) -> None:
-    """Restores each setting that is no longer what it was; ``always`` writes it even if it seems to be. What is gone stays gone."""
+    """Restores each setting that is no longer what it was; with ``always`` each one. What is gone stays gone."""
     for setting in settings:
         knob = knob_of(str(setting["knob"]))
         try:

@@ -17,6 +17,19 @@ from tuner.journal import Contents, Journal, Record, read_journal, sync_director
 
 State = Literal["void", "prepared", "applying", "applied", "confirmed", "rolling-back", "rolled-back", "degraded", "damaged"]
 
+_STATE_AFTER: dict[str, State] = {
+    "void": "void",
+    "confirmed": "confirmed",
+    "applied": "applied",
+    "rolled-back": "rolled-back",
+    "degraded": "degraded",
+    "rolling-back": "rolling-back",
+    "undid": "rolling-back",
+    "collateral": "applying",
+    "write": "applying",
+    "wrote": "applying",
+}
+
 # A transaction in one of these holds the host as its profile wants it.
 ACTIVE: frozenset[State] = frozenset({"applied", "confirmed"})
 # One in these was cut off in the middle: the next run ends it.
@@ -59,17 +72,7 @@ class TransactionRecord:
             return "damaged"
         if "plan" not in kinds:
             return "void"
-        for kind in reversed(kinds):
-            match kind:
-                case "void" | "confirmed" | "applied" | "rolled-back" | "degraded" | "rolling-back":
-                    return kind  # type: ignore[return-value]
-                case "undid":
-                    return "rolling-back"
-                case "write" | "wrote" | "collateral":
-                    return "applying"
-                case _:
-                    continue
-        return "prepared"
+        return next((_STATE_AFTER[kind] for kind in reversed(kinds) if kind in _STATE_AFTER), "prepared")
 
     @property
     def boot_id(self) -> str:

@@ -1,6 +1,7 @@
 """The transaction: journal first, then write, then read back; and back again, exactly.
 
-States: none → prepared (journal durable) → armed → applying(k) → applied → confirmed | rolling-back(k) → rolled-back | degraded.
+States: prepared (journal durable) → armed → applying(k) → applied → confirmed | rolling-back(k) → rolled-back | degraded.
+
 Whatever kills it, the journal alone tells the next run which changes were begun, and each of those can be put back from any
 state between. A change that cannot be made, or reads back as something else, takes all that were made before it back with it.
 """

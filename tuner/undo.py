@@ -1,4 +1,4 @@
-"""Putting back what a transaction changed: in reverse, each from what the journal saved, leaving alone what others changed since.
+"""Putting back what a transaction changed: in reverse, from what the journal saved, leaving alone what others changed since.
 
 ``undo`` may be cut off anywhere and started again: what was put back is put back again to the same value, or found to be so.
 """
@@ -142,10 +142,10 @@ class Recovered:
 
 
 def recover(host: Host, store: Store) -> list[Recovered]:
-    """Ends every transaction that was cut off: undone in the boot that made it, void in any other. The caller holds the lock.
+    """Ends every transaction that was cut off: undone in the boot that made it, void in any other.
 
-    The decision is made from the journal alone. A transaction that is applied and waits for its confirmation is left to its undo
-    timer, unless its time is over.
+    The caller holds the lock. The decision is made from the journal alone. A transaction that is applied and waits for its
+    confirmation is left to its undo timer, unless its time is over.
 
     Raises:
         JournalError: a journal cannot be written.

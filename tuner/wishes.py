@@ -12,7 +12,9 @@ from tuner.host.text import printable
 from tuner.knobs.knob import Json, Unsupported, Wish
 from tuner.knobs.nic import read_rings, wanted_size
 from tuner.knobs.partition import CGROUP, has_partitions, torn, wanted_text
+from tuner.knobs.sysctl import path_of as sysctl_path
 from tuner.profile import Fault, Profile, ProfileError, Setting
+from tuner.profile_check import AT_LEAST
 
 # Sets that own their CPUs: two of them must not share one.
 _EXCLUSIVE = ("housekeeping", "rx", "tx", "app")
@@ -50,11 +52,20 @@ def collect(inventory: Inventory, profile: Profile, bindings: Mapping[str, str])
     _isolation(inventory, profile, cores, wanted)
     for place, setting in profile.below("sysctl").items():
         key = place[0]
-        wanted.wish(f"sysctl.{key}", "host", key, setting.value, setting)
+        wanted.wish(f"sysctl.{key}", "host", key, _sysctl_value(inventory, key, setting.value), setting)
     wanted.warnings += sets.warnings
     if wanted.faults:
         raise ProfileError(wanted.faults)
     return wanted
+
+
+def _sysctl_value(inventory: Inventory, key: str, value: Json) -> Json:
+    """The value itself; for ``at-least:N`` what the host has, where that is more."""
+    if not isinstance(value, str) or not value.startswith(AT_LEAST):
+        return value
+    floor = int(value.removeprefix(AT_LEAST))
+    now = inventory.host.files.number(sysctl_path(key))
+    return floor if now is None else max(floor, now)
 
 
 def bind(inventory: Inventory, profile: Profile, bindings: Mapping[str, str]) -> dict[str, str]:

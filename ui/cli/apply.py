@@ -1,0 +1,154 @@
+"""``quietcore apply``: a profile as one transaction, which is kept, confirmed in time, or undone."""
+
+import argparse
+import contextlib
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+from tuner.deadman import start
+from tuner.guard import guarded_links
+from tuner.plan import exit_status
+from tuner.store import Refused
+from tuner.transaction import Options, Result, apply, check_allowed
+from tuner.undo import recover
+from ui.cli.context import Context, open_context
+from ui.cli.durations import duration
+from ui.cli.output import banner, changes_record, changes_text, emit, needs_root, say
+from ui.cli.plan import add_bind, make_plan, plan_record, print_plan
+from ui.cli.undone import print_undone, undone_records
+
+DISRUPTIONS = ("link", "service", "reboot")
+EXIT_OF = {"unchanged": 0, "applied": 0, "confirmed": 0, "rolled-back": 5, "degraded": 6}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The arguments."""
+    parser.add_argument(
+        "profile", metavar="PROFILE", help="a profile's name (see: quietcore profiles), or a path ending in .toml"
+    )
+    add_bind(parser)
+    parser.add_argument(
+        "--confirm-within",
+        metavar="TIME",
+        type=duration,
+        help="undo everything unless `quietcore confirm` is given within this time, as 120s; the timer outlives this process",
+    )
+    parser.add_argument(
+        "--allow",
+        metavar="KINDS",
+        type=disruptions,
+        default=frozenset(),
+        help="disruptions that are allowed, of link,service,reboot (default: none)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="the same as plan")
+    parser.epilog = (
+        "Every change is journalled before it is made, read back after it, and undone with all others if it failed. "
+        "An interrupt (Ctrl-C) ends the current change and rolls back."
+    )
+
+
+def disruptions(text: str) -> frozenset[str]:
+    """``link,service`` as a set."""
+    kinds = frozenset(kind.strip() for kind in text.split(",") if kind.strip())
+    if unknown := kinds - set(DISRUPTIONS):
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))} (known: {', '.join(DISRUPTIONS)})")
+    return kinds
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Applies the profile."""
+    with open_context(arguments) as context:
+        if arguments.dry_run:
+            plan = make_plan(context, arguments.profile, arguments.bind)
+            if arguments.json:
+                emit(plan_record("apply", plan))
+            else:
+                print_plan(plan)
+            return plan.exit_status
+        needs_root(context.host, "apply")
+        banner(context.host)
+        with context.store.lock(), _signals() as stopped:
+            return _locked(arguments, context, stopped)
+
+
+def _locked(arguments: argparse.Namespace, context: Context, stopped: "Stopped") -> int:
+    for ended in recover(context.host, context.store):
+        say(f"transaction {ended.number}: {ended.verdict}")
+    pending = context.store.pending(context.host.syscalls.boot_id())
+    if pending is not None:
+        raise Refused(
+            f"transaction {pending.number} ({pending.profile}) waits to be confirmed: "
+            f"quietcore confirm {pending.number}, or quietcore rollback {pending.number}"
+        )
+    plan = make_plan(context, arguments.profile, arguments.bind, trusted_owner=context.host.files.real)
+    for warning in plan.warnings:
+        say(f"note: {warning}")
+    if broken := [c for c in plan.changes if c.state == "failed"]:
+        raise OSError(5, f"{broken[0].knob} on {broken[0].target} cannot be read: {broken[0].error}")
+    options = Options(allow=arguments.allow, confirm_within_s=arguments.confirm_within)
+    check_allowed(plan, options, guarded_links(context.inventory))
+    result = apply(
+        context.host,
+        context.store,
+        plan,
+        options,
+        arm=lambda number: start(context.root, context.store.directory, number),
+        progress=say,
+        stopped=stopped,
+    )
+    _report(arguments, plan.profile, plan.sha256, result)
+    return EXIT_OF[result.outcome] or (3 if exit_status(result.changes) == 3 else 0)
+
+
+def _report(arguments: argparse.Namespace, profile: str, sha256: str, result: Result) -> None:
+    if arguments.json:
+        emit(
+            changes_record(
+                "apply",
+                {"name": profile, "sha256": sha256},
+                result.changes,
+                changed=result.outcome in ("applied", "confirmed"),
+                transaction=result.number,
+                outcome=result.outcome,
+                error=result.error or None,
+                undone=undone_records(result.undone),
+            )
+        )
+        return
+    if result.outcome == "unchanged":
+        print(f"profile {profile}: nothing to change")
+        print(changes_text(result.changes))
+        return
+    print(f"transaction {result.number}: {result.outcome}" + (f": {result.error}" if result.error else ""))
+    print(changes_text(result.changes))
+    print_undone(result.undone)
+    if result.outcome == "applied":
+        print(f"It undoes itself unless confirmed: quietcore confirm {result.number}")
+
+
+class Stopped:
+    """The signal that asked to stop, by name; empty until one came."""
+
+    def __init__(self) -> None:
+        self.name = ""
+
+    def __call__(self) -> str:
+        """The reason to stop, as the transaction asks for it."""
+        return self.name
+
+    def note(self, number: int, _frame: FrameType | None) -> None:
+        """Handler: the change at hand is finished first, then all is rolled back; a second signal changes nothing."""
+        self.name = signal.Signals(number).name
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[Stopped]:
+    stopped = Stopped()
+    caught = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, stopped.note) for number in caught}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,162 @@
+"""The one command: parses what is asked, imports the room that answers, and turns its outcome into an exit status.
+
+Start-up is part of the interface: every module of a command is imported when that command is asked for, and not before.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+VERSION = "0.1.0"
+
+# name -> (module, one line of help); in the order in which somebody meets them
+COMMANDS: dict[str, tuple[str, str]] = {
+    "status": ("ui.cli.status", "one report: cores by role, NICs, losses, conflicts, active profile, drift"),
+    "watch": ("ui.cli.watch", "the sample stream: a table, or JSON lines"),
+    "ring": ("ui.cli.ring", "packets of an interface, read in place: rate, drops, latency"),
+    "profiles": ("ui.cli.profiles", "shipped and local profiles: list, show, check"),
+    "plan": ("ui.cli.plan", "what a profile would change, why, what it disturbs, and how it is undone"),
+    "apply": ("ui.cli.apply", "apply a profile as one transaction"),
+    "confirm": ("ui.cli.confirm", "keep a transaction that undoes itself otherwise"),
+    "rollback": ("ui.cli.rollback", "undo a transaction"),
+    "recover": ("ui.cli.recover", "end what a crash or a power cut left in the middle"),
+    "verify": ("ui.cli.verify", "every setting of a profile: asked for, in effect, or not"),
+    "history": ("ui.cli.history", "all transactions of this host"),
+    "simulate": ("ui.cli.simulate", "write a simulated host to try everything on"),
+}
+
+EXIT_STATUS = """\
+exit status:
+  0  done; the host is as wanted
+  1  error: bad usage, bad input, I/O; nothing was changed
+  2  the host differs from the profile (plan, verify)
+  3  as wanted, but for what needs a reboot
+  4  refused: locked, a transaction pending, a disruption that was not allowed, a conflict; nothing was changed
+  5  failed and rolled back: the host is as before
+  6  degraded: the rollback left something behind, which is listed
+"""
+
+EPILOG = f"""\
+Without a command: the app on a terminal, the status report elsewhere.
+
+a first round, on a simulated host:
+  quietcore simulate /tmp/host
+  quietcore --root /tmp/host plan feed-handler
+  quietcore --root /tmp/host apply feed-handler --allow link
+  quietcore --root /tmp/host verify
+  quietcore --root /tmp/host rollback
+
+{EXIT_STATUS}"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose usage errors leave with 1: 2 means that a host differs."""
+
+    def error(self, message: str) -> NoReturn:
+        """Says what is wrong, and how to find out more."""
+        self.print_usage(sys.stderr)
+        self.exit(1, f"{self.prog}: {message}\ntry: {self.prog} --help\n")
+
+
+def _global_options(parser: argparse.ArgumentParser, default: object = argparse.SUPPRESS) -> None:
+    group = parser.add_argument_group("options of every command")
+    group.add_argument(
+        "--root", metavar="DIR", default=default, help="a host as files: DIR/proc, DIR/sys, DIR/etc (default: /)"
+    )
+    group.add_argument("--state", metavar="DIR", default=default, help="where journals are kept (default: /var/lib/quietcore)")
+    group.add_argument("--json", action="store_true", default=default or False, help="one JSON object on stdout")
+    group.add_argument(
+        "--demo", action="store_true", default=default or False, help="a simulated host that lives while this runs"
+    )
+
+
+def build_parser(chosen: str | None) -> Parser:
+    """The parser; only the chosen command's own arguments are filled in, and only its module is imported."""
+    parser = Parser(
+        prog="quietcore",
+        description="See what disturbs each core and where packets are lost; change the host by a profile; prove or undo it.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"quietcore {VERSION}")
+    _global_options(parser, default=None)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=Parser)
+    for name, (module, help_line) in COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=help_line,
+            description=help_line[0].upper() + help_line[1:] + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        if name == chosen:
+            importlib.import_module(module).configure(command)
+        _global_options(command)
+    return parser
+
+
+def _chosen(argv: Sequence[str]) -> str | None:
+    words = iter(argv)
+    for word in words:
+        if word in ("--root", "--state"):
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    chosen = _chosen(argv)
+    try:
+        arguments = build_parser(chosen).parse_args(argv)
+        if arguments.command is None:
+            if sys.stdin.isatty() and sys.stdout.isatty() and not arguments.json:
+                return _app(arguments)
+            arguments.command = "status"
+        return _run(arguments)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # the reader left; Python would complain again when it flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _app(arguments: argparse.Namespace) -> int:
+    from ui.app.main import main as app
+
+    return app(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from tuner.host.text import printable
+    from tuner.profile import ProfileError
+    from tuner.store import Refused
+
+    name = f"quietcore {arguments.command}"
+    try:
+        status: int = importlib.import_module(COMMANDS[arguments.command][0]).run(arguments)
+    except ProfileError as error:
+        for fault in error.faults:
+            print(f"{name}: {printable(str(fault), 600)}", file=sys.stderr)
+        return 1
+    except Refused as error:
+        print(f"{name}: refused: {printable(str(error), 2000)}", file=sys.stderr)
+        return 4
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = f"{printable(str(error.filename))}: " if error.filename else ""
+        print(f"{name}: {where}{printable(error.strerror or str(error), 600)}", file=sys.stderr)
+        return 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""``quietcore plan``: the difference between a profile and this host. Writes nothing."""
+
+import argparse
+
+from tuner.plan import Plan, build
+from tuner.profile_files import host_bindings, load
+from ui.cli.context import Context, open_context
+from ui.cli.output import banner, changes_record, changes_text, emit, say
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The arguments."""
+    parser.add_argument(
+        "profile", metavar="PROFILE", help="a profile's name (see: quietcore profiles), or a path ending in .toml"
+    )
+    add_bind(parser)
+    parser.add_argument("--all", action="store_true", help="list every setting, those that are as wanted too")
+    parser.epilog = "Reads and never writes. Exit status 0: as wanted; 2: differs; 3: as wanted but for a reboot."
+
+
+def add_bind(parser: argparse.ArgumentParser) -> None:
+    """``--bind``, as plan, apply and verify have it."""
+    parser.add_argument(
+        "--bind",
+        metavar="PART=NIC",
+        action="append",
+        default=[],
+        type=binding,
+        help="which NIC a part of the profile is, as feed=eth2; else [bind] in /etc/quietcore/host.toml says",
+    )
+
+
+def binding(text: str) -> tuple[str, str]:
+    """``feed=eth2`` as a pair."""
+    part, equals, nic = text.partition("=")
+    if not (part and equals and nic):
+        raise argparse.ArgumentTypeError("write PART=NIC, as feed=eth2")
+    return part, nic
+
+
+def make_plan(context: Context, name: str, bindings: list[tuple[str, str]], trusted_owner: bool = False) -> Plan:
+    """The plan of a profile on this host, with what earlier transactions learned of it.
+
+    Raises:
+        ProfileError: everything that is wrong with the profile, or with it on this host.
+    """
+    profile = load(context.host.files, name, trusted_owner)
+    bound = host_bindings(context.host.files) | dict(bindings)
+    try:
+        managed = context.store.kernel_managed(context.host.syscalls.boot_id())
+    except PermissionError:
+        managed = frozenset()
+    return build(context.inventory, profile, bound, managed)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the plan."""
+    with open_context(arguments) as context:
+        plan = make_plan(context, arguments.profile, arguments.bind)
+        for warning in plan.warnings:
+            say(f"note: {warning}")
+        for conflict in plan.conflicts:
+            say(f"conflict: {conflict}")
+        if arguments.json:
+            emit(plan_record("plan", plan))
+        else:
+            banner(context.host)
+            print_plan(plan, everything=arguments.all)
+        return plan.exit_status
+
+
+def plan_record(command: str, plan: Plan, *, changed: bool = False, transaction: int | None = None) -> dict[str, object]:
+    """A plan as JSON."""
+    return changes_record(
+        command,
+        {"name": plan.profile, "sha256": plan.sha256},
+        plan.changes,
+        changed=changed,
+        transaction=transaction,
+        bindings=dict(plan.bindings),
+        roles=dict(plan.roles),
+        warnings=list(plan.warnings),
+        conflicts=list(plan.conflicts),
+    )
+
+
+def print_plan(plan: Plan, everything: bool = False) -> None:
+    """A plan for people."""
+    bound = "".join(f"  {part} = {nic}" for part, nic in plan.bindings.items())
+    print(f"profile {plan.profile}{bound}")
+    for role, cpus in plan.roles.items():
+        print(f"  {role}: CPU {cpus or 'none'}")
+    print(changes_text(plan.changes, everything))

@@ -1,0 +1,99 @@
+"""``quietcore profiles``: what profiles there are, what stands in one, and whether a file is one."""
+
+import argparse
+import os
+
+from tuner.host.text import printable
+from tuner.profile import ProfileError
+from tuner.profile_files import available, load, locate, read_document
+from ui.cli.context import Context, open_context
+from ui.cli.output import emit, say
+from ui.cli.table import table
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The arguments."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions")
+    actions.add_parser("list", help="all profiles that can be named (the default)")
+    show = actions.add_parser("show", help="the text of a profile")
+    show.add_argument("name", metavar="NAME")
+    check = actions.add_parser("check", help="everything that is wrong with a file, at once")
+    check.add_argument("file", metavar="FILE")
+    parser.epilog = "Local profiles are /etc/quietcore/profiles/NAME.toml; one of a shipped profile's name hides it."
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Lists, shows or checks."""
+    with open_context(arguments) as context:
+        match arguments.action:
+            case "show":
+                return _show(context, arguments.name, arguments.json)
+            case "check":
+                return _check(context, arguments.file, arguments.json)
+            case _:
+                return _list(context, arguments.json)
+
+
+def _list(context: Context, as_json: bool) -> int:
+    active = context.active_profile()
+    found = []
+    for name, where in available(context.host.files).items():
+        try:
+            summary, faults = load(context.host.files, name).summary, 0
+        except ProfileError as error:
+            summary, faults = "", len(error.faults)
+        found.append({"name": name, "where": where, "summary": summary, "faults": faults, "active": name == active})
+    if as_json:
+        emit({"command": "profiles", "profiles": found})
+        return 0
+    rows = [
+        ("*" if p["active"] else "", str(p["name"]), str(p["where"]), str(p["summary"]) or f"{p['faults']} faults: check it")
+        for p in found
+    ]
+    print(table(("", "profile", "is", "for"), rows))
+    return 0
+
+
+def _show(context: Context, name: str, as_json: bool) -> int:
+    path, _ = locate(context.host.files, name)
+    document = read_document(path)
+    profile = load(context.host.files, name)
+    settings = [
+        {"place": ".".join(place), "value": setting.value, "source": setting.source}
+        for place, setting in profile.settings.items()
+    ]
+    if as_json:
+        emit(
+            {
+                "command": "profiles",
+                "name": profile.name,
+                "summary": profile.summary,
+                "sha256": document.sha256,
+                "layers": list(profile.layers),
+                "settings": settings,
+            }
+        )
+        return 0
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            print(printable(line.rstrip("\n"), 1000))
+    return 0
+
+
+def _check(context: Context, path: str, as_json: bool) -> int:
+    # a bare name is a profile's; anything that is there as a file is that file
+    name = os.path.abspath(path) if os.path.lexists(path) or path.endswith(".toml") else path
+    try:
+        profile = load(context.host.files, name)
+    except ProfileError as error:
+        if as_json:
+            faults = [{"where": f.where, "what": f.what, "hint": f.hint} for f in error.faults]
+            emit({"command": "profiles", "file": printable(path), "ok": False, "faults": faults})
+        for fault in error.faults:
+            say(printable(str(fault), 600))
+        return 1
+    if as_json:
+        emit({"command": "profiles", "file": printable(path), "ok": True, "faults": []})
+    else:
+        print(f"{printable(path)}: good; {len(profile.settings)} settings from {', '.join(profile.layers)}")
+    return 0

@@ -1,0 +1,50 @@
+"""``quietcore rollback``: puts back what a transaction changed."""
+
+import argparse
+
+from tuner.undo import recover, rollback
+from ui.cli.context import open_context
+from ui.cli.output import banner, emit, needs_root, say
+from ui.cli.undone import print_undone, undone_records
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The arguments."""
+    parser.add_argument(
+        "transaction", metavar="TXN", nargs="?", type=int, help="its number (default: the newest that holds the host)"
+    )
+    parser.add_argument("--force", action="store_true", help="put back also what somebody else changed since")
+    parser.epilog = (
+        "What somebody else changed since it was applied is left alone and listed. What could not be put back is listed, too, "
+        "and tried again by the next rollback of that transaction. Exit status 6 where something is left."
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Undoes the transaction."""
+    with open_context(arguments) as context:
+        needs_root(context.host, "rollback")
+        banner(context.host)
+        with context.store.lock():
+            for ended in recover(context.host, context.store):
+                say(f"transaction {ended.number}: {ended.verdict}")
+            done = rollback(context.host, context.store, arguments.transaction, "asked for", arguments.force)
+        number, undone = done if done is not None else (arguments.transaction, [])
+        left = any(each.residual for each in undone)
+        outcome = "unchanged" if done is None else ("degraded" if left else "rolled-back")
+        if arguments.json:
+            emit(
+                {
+                    "command": "rollback",
+                    "transaction": number,
+                    "outcome": outcome,
+                    "changed": done is not None,
+                    "undone": undone_records(undone),
+                }
+            )
+        elif done is None:
+            print("nothing to roll back")
+        else:
+            print(f"transaction {number}: {outcome}")
+            print_undone(undone)
+        return 6 if left else 0

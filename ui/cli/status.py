@@ -1,0 +1,187 @@
+"""``quietcore status``: one report of a host: its cores, NICs, losses, conflicts, and whether its profile still holds."""
+
+import argparse
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from ingest.collector import Collector
+from ingest.rings.walk import walker_name
+
+from ingest.sample import Sample
+from tuner.conflicts import Conflict, find
+from tuner.host.text import printable
+from tuner.plan import Change, exit_status
+from ui.cli.context import Context, open_context
+from ui.cli.output import emit
+from ui.cli.table import table
+from ui.cli.verify import applied_changes
+
+# Long enough for a rate that means something, short enough for a command that is typed often.
+WINDOW_S = 0.5
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The arguments: none of its own."""
+    parser.epilog = (
+        "Watches for half a second and reads only. Exit status 0, whatever the report says; see verify for a verdict."
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the report."""
+    with open_context(arguments) as context:
+        sample = _sample(context)
+        conflicts = find(context.host.syscalls.threads())
+        active = context.active()
+        drift = [c for c in applied_changes(context, active) if exit_status([c]) == 2] if active else []
+        if arguments.json:
+            emit(_record(context, sample, conflicts, drift))
+        else:
+            print(_text(context, sample, conflicts, drift))
+        return 0
+
+
+def _sample(context: Context) -> Sample:
+    collector = Collector(context.host, context.roles(), context.active_profile())
+    collector.tick()
+    if context.simulation is not None:
+        context.simulation.advance(WINDOW_S)
+    time.sleep(WINDOW_S)
+    return collector.tick()
+
+
+def _record(context: Context, sample: Sample, conflicts: tuple[Conflict, ...], drift: list[Change]) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(sample.to_json("status"))
+    del record["schema"]
+    active = context.active()
+    transaction = {"number": active.number, "state": active.state, "profile": active.begin["profile"]} if active else None
+    return record | {
+        "simulated": context.host.simulated,
+        "transaction": transaction,
+        "drift": [change.to_json() for change in drift],
+        "conflicts": [asdict(conflict) for conflict in conflicts],
+        "walker": walker_name(),
+        "rings_of": _rings(context),
+    }
+
+
+def _rings(context: Context) -> dict[str, dict[str, int]]:
+    rings = {}
+    for nic in context.inventory.nics:
+        if nic.physical:
+            try:
+                found = context.host.syscalls.rings(nic.name)
+            except OSError:
+                continue
+            rings[nic.name] = {"rx": found.rx, "rx_max": found.rx_max, "tx": found.tx, "tx_max": found.tx_max}
+    return rings
+
+
+def _text(context: Context, sample: Sample, conflicts: tuple[Conflict, ...], drift: list[Change]) -> str:
+    parts = [_head(context, sample, drift), _cores(sample), _nics(sample, _rings(context)), _losses(sample)]
+    if conflicts:
+        rows = [(c.program, str(c.pid), c.what, c.remedy) for c in conflicts]
+        parts.append(table(("conflict", "pid", "it", "remedy"), rows))
+    parts.append(
+        f"packet ring: {walker_name()} walker"
+        + ("" if walker_name() == "native" else " (about 60 x slower: no C compiler was found)")
+    )
+    return "\n\n".join(parts)
+
+
+def _head(context: Context, sample: Sample, drift: list[Change]) -> str:
+    kind = {"simulated": "  SIMULATED", "files": f"  files below {context.root}"}.get(sample.source, "")
+    nodes = len({core.node for core in sample.cores})
+    where = f"{len(sample.cores)} CPUs online, {nodes} node{'s' if nodes != 1 else ''}"
+    lines = [f"{printable(sample.host)}  Linux {printable(sample.kernel)}  {where}{kind}"]
+    active = context.active()
+    if active is None:
+        lines.append("profile: none is active")
+    else:
+        state = "as applied" if not drift else f"{len(drift)} settings differ: quietcore verify"
+        waits = "  waits to be confirmed" if active.state == "applied" else ""
+        lines.append(f"profile: {active.profile} (transaction {active.number}), {state}{waits}")
+    return "\n".join(lines)
+
+
+def _cores(sample: Sample) -> str:
+    rows = [
+        (
+            str(c.cpu),
+            str(c.node),
+            c.role,
+            _rate(c.interruptions_per_s),
+            _cause(c.top_cause, c.top_cause_per_s),
+            _rate(c.device_per_s),
+            _rate(c.timer_per_s),
+            _rate(c.ipi_per_s),
+            _rate(c.softirqs_per_s),
+            _rate(c.packets_per_s),
+            str(c.backlog_drops),
+            f"{c.busy_percent:.0f}%",
+        )
+        for c in sample.cores
+    ]
+    headers = (
+        "cpu",
+        "node",
+        "role",
+        "interruptions/s",
+        "most of them",
+        "device/s",
+        "tick/s",
+        "ipi/s",
+        "softirq/s",
+        "packets/s",
+        "backlog drops",
+        "busy",
+    )
+    return table(headers, rows, "rrlrlrrrrrrr")
+
+
+def _nics(sample: Sample, rings: Mapping[str, Mapping[str, int]]) -> str:
+    rows = []
+    for nic in sample.nics:
+        ring = rings.get(nic.name)
+        rows.append(
+            (
+                printable(nic.name),
+                nic.driver or "-",
+                "-" if nic.node < 0 else str(nic.node),
+                "up" if nic.up else "down",
+                f"{nic.speed_mbps}" if nic.speed_mbps else "-",
+                f"{ring['rx']}/{ring['rx_max']}" if ring else "-",
+                str(len(nic.queues)) if nic.queues else "-",
+                _rate(nic.rx_packets_per_s),
+                _rate(nic.tx_packets_per_s),
+                _rate(nic.drops_per_s),
+            )
+        )
+    headers = ("nic", "driver", "node", "link", "Mb/s", "rx ring", "queues", "rx/s", "tx/s", "drops/s")
+    return table(headers, rows, "llrlrrrrrr")
+
+
+def _losses(sample: Sample) -> str:
+    rows = [
+        (loss.name, printable(loss.where), loss.counter, str(loss.total), _rate(loss.per_s))
+        for loss in sample.losses
+        if loss.visible and (loss.total or loss.per_s)
+    ]
+    if not rows:
+        return "losses: none counted since boot"
+    return table(("lost at", "where", "counter", "since boot", "/s"), rows, "lllrr")
+
+
+def _cause(name: str, per_s: float) -> str:
+    return f"{printable(name, 40)} {_rate(per_s)}" if name else "-"
+
+
+def _rate(per_s: float) -> str:
+    if per_s >= 10_000_000:
+        return f"{per_s / 1e6:.0f}M"
+    if per_s >= 10_000:
+        return f"{per_s / 1e3:.0f}k"
+    return f"{per_s:.0f}"

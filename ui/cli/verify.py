@@ -1,0 +1,66 @@
+"""``quietcore verify``: whether the host is as a profile wants it, setting by setting. Writes nothing."""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from tuner.knobs.knob import Wish
+from tuner.plan import Change, exit_status, look
+from tuner.store import TransactionRecord
+from ui.cli.context import Context, open_context
+from ui.cli.output import banner, changes_record, changes_text, emit, say
+from ui.cli.plan import add_bind, make_plan
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The arguments."""
+    parser.add_argument("profile", metavar="PROFILE", nargs="?", help="a profile (default: the one that is active)")
+    add_bind(parser)
+    parser.add_argument("--all", action="store_true", help="list every setting, those that are as wanted too")
+    parser.epilog = (
+        "Compares what the kernel does, not what was written: a wanted affinity counts when the effective one is inside it. "
+        "Exit status 0: as wanted; 2: differs; 3: as wanted but for a reboot."
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Looks at every setting and prints how it stands."""
+    with open_context(arguments) as context:
+        active = context.active()
+        if arguments.profile is not None:
+            plan = make_plan(context, arguments.profile, arguments.bind)
+            profile, changes = {"name": plan.profile, "sha256": plan.sha256}, plan.changes
+        elif active is not None:
+            profile, changes = dict(active.begin["profile"]), applied_changes(context, active)
+        else:
+            say("quietcore verify: no profile is active on this host: name one, or apply one first")
+            return 1
+        if arguments.json:
+            number = active.number if active else None
+            emit(changes_record("verify", profile, changes, changed=False, transaction=number))
+        else:
+            banner(context.host)
+            print(f"profile {profile['name']}")
+            print(changes_text(changes, arguments.all))
+        return exit_status(changes)
+
+
+def applied_changes(context: Context, transaction: TransactionRecord) -> tuple[Change, ...]:
+    """Every setting of an applied transaction, looked at again: what was wanted then, not what its profile says by now."""
+    managed = {n for n, wrote in transaction.wrote.items() if wrote["state"] == "kernel-managed"}
+    changes = []
+    for n, record in enumerate(transaction.plan["changes"] if transaction.plan else []):
+        change = look(context.inventory, _wish(record), n in managed)
+        changes.append(change)
+    return tuple(changes)
+
+
+def _wish(record: Mapping[str, Any]) -> Wish:
+    return Wish(
+        knob=str(record["knob"]),
+        target=str(record["target"]),
+        identity=str(record["identity"]),
+        wanted=record["wanted"],
+        why=str(record["why"]),
+        options=record["options"],
+    )
