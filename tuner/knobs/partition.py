@@ -61,7 +61,13 @@ class Partition:
         had_cpuset = "cpuset" in (files.optional(f"{root}/cgroup.subtree_control") or "").split()
         online = inventory.topology.online
         narrow = [t for t in inventory.host.syscalls.threads() if t.movable and t.allowed and t.allowed < online]
-        undo = {"exists": files.exists(base), "cpuset": had_cpuset, "affinities": saved(narrow)}
+        undo = {
+            "exists": files.exists(base),
+            "cpuset": had_cpuset,
+            "affinities": saved(narrow),
+            # only who is pinned can become a resident
+            "cgroups": {str(t.pid): t.cgroup for t in narrow if not t.kernel},
+        }
         if kind is None:
             return Reading(now="none", effective="none", undo=undo)
         cpus = files.optional(f"{base}/cpuset.cpus") or ""
@@ -102,7 +108,7 @@ class Partition:
         put_back(host, saved(t for t in before if t.movable and t.allowed and (not t.allowed & cpus or t.allowed <= cpus)))
 
     def restore(self, inventory: Inventory, identity: str, undo: Json) -> None:
-        """Turns the partition back into what was there, gives its processes back to the root, and affinities to all."""
+        """Turns the partition back into what was there; processes go home, and all threads get their affinities."""
         host = inventory.host
         root = cgroup_root(host.files)
         base = f"{root}/{identity}"
@@ -113,7 +119,7 @@ class Partition:
                 host.files.write(f"{base}/cpuset.cpus", undo.get("cpus", ""))
             else:
                 for pid in (host.files.optional(f"{base}/cgroup.procs") or "").split():
-                    _move_to_root(host.files, root, pid)
+                    _move_home(host.files, root, pid, str(undo["cgroups"].get(pid, "/")))
                 _remove(host.files, base)
         if not undo["cpuset"] and "cpuset" in (host.files.optional(f"{root}/cgroup.subtree_control") or "").split():
             host.files.write(f"{root}/cgroup.subtree_control", "-cpuset")
@@ -148,9 +154,11 @@ def _meaning(text: str) -> tuple[str, CpuSet]:
     return (kind, parse_list(cpus)) if kind and cpus[:1].isdigit() else (text, frozenset())
 
 
-def _move_to_root(files: HostFiles, root: str, pid: str) -> None:
+def _move_home(files: HostFiles, root: str, pid: str, cgroup: str) -> None:
+    """Moves a process to the cgroup from which it came; to the root if it started inside, or its cgroup is gone."""
+    home = f"{root}{cgroup.rstrip('/')}/cgroup.procs"
     with contextlib.suppress(ProcessLookupError):  # ended meanwhile
-        files.write(f"{root}/cgroup.procs", pid)
+        files.write(home if files.exists(home) else f"{root}/cgroup.procs", pid)
 
 
 def _remove(files: HostFiles, base: str) -> None:
