@@ -6,12 +6,24 @@
 
 from tuner.host.files import HostFiles
 from tuner.host.host import Host
+from tuner.host.simulated.demo import demo_host
 from tuner.host.simulated.kernel import SimulatedKernel
+from tuner.host.simulated.life import Simulation
 from tuner.host.simulated.shape import Shape, ShapeError, read_shape
 from tuner.host.simulated.syscalls import SimulatedSyscalls
 from tuner.host.simulated.tree import write_tree
 
-__all__ = ["Shape", "ShapeError", "SimulatedKernel", "SimulatedSyscalls", "open_tree", "read_shape", "write_tree"]
+__all__ = [
+    "Shape",
+    "ShapeError",
+    "SimulatedKernel",
+    "SimulatedSyscalls",
+    "Simulation",
+    "demo_host",
+    "open_tree",
+    "read_shape",
+    "write_tree",
+]
 
 
 def open_tree(files: HostFiles) -> Host:
@@ -20,8 +32,7 @@ def open_tree(files: HostFiles) -> Host:
     Opening writes nothing, unless a process died in a system call to the simulated kernel: that call is finished then.
 
     Raises:
-        OSError: the tree cannot be read.
-        ShapeError: the tree says that it is simulated, but not how large it is.
+        OSError: the tree cannot be read, or says that it is simulated, but not how large it is.
     """
     shape = read_shape(files)
     if shape is None:

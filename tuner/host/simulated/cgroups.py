@@ -26,8 +26,13 @@ NO_PARTITION = "Parent is not a partition root"
 
 _OF_CONTROLLER: dict[str, dict[str, str]] = {
     "cpuset": {
-        "cpuset.cpus": "", "cpuset.cpus.exclusive": "", "cpuset.cpus.partition": "member", "cpuset.mems": "",
-        "cpuset.cpus.effective": "", "cpuset.cpus.exclusive.effective": "", "cpuset.mems.effective": "",
+        "cpuset.cpus": "",
+        "cpuset.cpus.exclusive": "",
+        "cpuset.cpus.partition": "member",
+        "cpuset.mems": "",
+        "cpuset.cpus.effective": "",
+        "cpuset.cpus.exclusive.effective": "",
+        "cpuset.mems.effective": "",
     },
     "cpu": {"cpu.weight": "100", "cpu.max": "max 100000"},
     "io": {"io.weight": "default 100"},
@@ -35,14 +40,27 @@ _OF_CONTROLLER: dict[str, dict[str, str]] = {
     "pids": {"pids.max": "max"},
 }
 _CORE = {
-    "cgroup.controllers": "", "cgroup.subtree_control": "", "cgroup.procs": "", "cgroup.type": "domain", "cgroup.freeze": "0",
-    "cgroup.max.depth": "max", "cgroup.max.descendants": "max",
-    "cgroup.events": "populated 0\nfrozen 0", "cgroup.stat": "nr_descendants 0\nnr_dying_descendants 0",
+    "cgroup.controllers": "",
+    "cgroup.subtree_control": "",
+    "cgroup.procs": "",
+    "cgroup.type": "domain",
+    "cgroup.freeze": "0",
+    "cgroup.max.depth": "max",
+    "cgroup.max.descendants": "max",
+    "cgroup.events": "populated 0\nfrozen 0",
+    "cgroup.stat": "nr_descendants 0\nnr_dying_descendants 0",
 }
-READ_ONLY = frozenset({
-    "cgroup.controllers", "cgroup.events", "cgroup.stat", "cpuset.cpus.effective", "cpuset.cpus.exclusive.effective",
-    "cpuset.mems.effective", "cpuset.cpus.isolated",
-})
+READ_ONLY = frozenset(
+    {
+        "cgroup.controllers",
+        "cgroup.events",
+        "cgroup.stat",
+        "cpuset.cpus.effective",
+        "cpuset.cpus.exclusive.effective",
+        "cpuset.mems.effective",
+        "cpuset.cpus.isolated",
+    }
+)
 ROOT_CPUSET_FILES = ("cpuset.cpus.effective", "cpuset.cpus.isolated", "cpuset.mems.effective")
 
 

@@ -8,14 +8,24 @@ fs/proc/softirqs.c, fs/proc/stat.c, net/core/net-procfs.c.
 from collections.abc import Iterable
 
 ARCH_ROWS = {
-    "NMI": "Non-maskable interrupts", "LOC": "Local timer interrupts", "SPU": "Spurious interrupts",
-    "PMI": "Performance monitoring interrupts", "IWI": "IRQ work interrupts", "RTR": "APIC ICR read retries",
-    "RES": "Rescheduling interrupts", "CAL": "Function call interrupts", "TLB": "TLB shootdowns",
-    "TRM": "Thermal event interrupts", "THR": "Threshold APIC interrupts", "DFR": "Deferred Error APIC interrupts",
-    "MCE": "Machine check exceptions", "MCP": "Machine check polls",
+    "NMI": "Non-maskable interrupts",
+    "LOC": "Local timer interrupts",
+    "SPU": "Spurious interrupts",
+    "PMI": "Performance monitoring interrupts",
+    "IWI": "IRQ work interrupts",
+    "RTR": "APIC ICR read retries",
+    "RES": "Rescheduling interrupts",
+    "CAL": "Function call interrupts",
+    "TLB": "TLB shootdowns",
+    "TRM": "Thermal event interrupts",
+    "THR": "Threshold APIC interrupts",
+    "DFR": "Deferred Error APIC interrupts",
+    "MCE": "Machine check exceptions",
+    "MCP": "Machine check polls",
 }
 ARCH_TAIL = {
-    "PIN": "Posted-interrupt notification event", "NPI": "Nested posted-interrupt event",
+    "PIN": "Posted-interrupt notification event",
+    "NPI": "Nested posted-interrupt event",
     "PIW": "Posted-interrupt wakeup event",
 }
 HOST_ROWS = ("ERR", "MIS")
@@ -33,6 +43,7 @@ class Table:
         self._width = width
         self._label_width = label_width
         self._values: dict[str, list[int]] = {}
+        self._totals: dict[str, int] = {}
         self._cells: dict[str, list[str]] = {}
         self._tails: dict[str, str] = {}
         self._lines: dict[str, str] = {}
@@ -40,6 +51,7 @@ class Table:
     def add_row(self, label: str, values: Iterable[int], tail: str) -> None:
         """One row; ``tail`` stands behind the counters."""
         self._values[label] = list(values)
+        self._totals[label] = sum(self._values[label])
         self._cells[label] = [f"{value:>{self._width}}" for value in self._values[label]]
         self._tails[label] = tail
         self._lines.pop(label, None)
@@ -49,12 +61,13 @@ class Table:
         values = self._values.get(label)
         if values is not None and more > 0 and column < len(values):
             values[column] += more
+            self._totals[label] += more
             self._cells[label][column] = f"{values[column]:>{self._width}}"
             self._lines.pop(label, None)
 
     def total(self, label: str) -> int:
         """The sum of a row."""
-        return sum(self._values.get(label, ()))
+        return self._totals.get(label, 0)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -202,7 +215,12 @@ _SNMP = {
     "Udp": "InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors InCsumErrors IgnoredMulti MemErrors",
 }
 _SNMP_FIXED = {
-    "Ip/Forwarding": 2, "Ip/DefaultTTL": 64, "Tcp/RtoAlgorithm": 1, "Tcp/RtoMin": 200, "Tcp/RtoMax": 120000, "Tcp/MaxConn": -1,
+    "Ip/Forwarding": 2,
+    "Ip/DefaultTTL": 64,
+    "Tcp/RtoAlgorithm": 1,
+    "Tcp/RtoMin": 200,
+    "Tcp/RtoMax": 120000,
+    "Tcp/MaxConn": -1,
 }
 _NETSTAT = {
     "TcpExt": "PruneCalled RcvPruned OfoPruned TCPRcvQDrop TCPZeroWindowDrop TCPOFODrop TCPBacklogDrop IPReversePathFilter "

@@ -4,6 +4,7 @@ CPUs are numbered as x86 firmware does it: first one thread of every core, node 
 order. So with 2 nodes of 16 cores, 0-15 and 32-47 are node 0, and 5 and 37 share a core.
 """
 
+import errno
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -253,14 +254,14 @@ def read_shape(files: HostFiles) -> Shape | None:
     """The shape of a simulated tree; None where the tree is not one.
 
     Raises:
-        ShapeError: the marker is there but is not readable.
+        OSError: the marker is there but cannot be read, EBADMSG where it holds something else.
     """
     if files.real or not files.exists(MARKER):
         return None
     try:
         fields = json.loads(files.read(MARKER))
         if fields.pop("schema") != MARKER_SCHEMA:
-            raise ShapeError(f"{MARKER}: not of schema {MARKER_SCHEMA}")
+            raise ShapeError(f"not of schema {MARKER_SCHEMA}")
         return Shape(**fields)
-    except (OSError, KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
-        raise ShapeError(f"{MARKER} is not readable: {error}") from error
+    except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
+        raise OSError(errno.EBADMSG, f"not the marker of a simulated host ({error})", files.path(MARKER)) from error

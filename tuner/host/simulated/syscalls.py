@@ -129,8 +129,14 @@ class SimulatedSyscalls:
             # a bound kernel thread stays where it is; one whose wish is empty in its group gets the group's CPUs
             allowed = wish if row["kernel"] and not row["movable"] else (wish & effective[cgroup] or effective[cgroup])
             return Thread(
-                tid=int(row["tid"]), pid=int(row["pid"]), start_ticks=int(row["start_ticks"]), name=_text(row["name"]),
-                kernel=bool(row["kernel"]), movable=bool(row["movable"]), allowed=allowed, cgroup=cgroup,
+                tid=int(row["tid"]),
+                pid=int(row["pid"]),
+                start_ticks=int(row["start_ticks"]),
+                name=_text(row["name"]),
+                kernel=bool(row["kernel"]),
+                movable=bool(row["movable"]),
+                allowed=allowed,
+                cgroup=cgroup,
                 last_cpu=int(row["last_cpu"]),
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -1,6 +1,8 @@
 """Writes the files of a simulated host of any size: /proc, /sys, /etc, and the two kinds of documents for what is no file."""
 
+import errno
 import os
+import shutil
 import uuid
 from pathlib import Path
 
@@ -42,10 +44,22 @@ def write_tree(
     """
     shape = Shape(nodes=nodes, cores=cores, smt=smt, nics=nics, queues=queues, seed=seed)
     root = Path(directory)
+    made = not root.exists()
     root.mkdir(parents=True, exist_ok=True)
     if next(root.iterdir(), None) is not None:
-        raise FileExistsError(17, "the directory is not empty", str(directory))
-    tree = TreeWriter(root)
+        raise FileExistsError(errno.EEXIST, "the directory is not empty", str(directory))
+    try:
+        _write_parts(TreeWriter(root), shape)
+    except BaseException:  # also Ctrl-C: half a host is of no use
+        for entry in root.iterdir():
+            shutil.rmtree(entry, ignore_errors=True)
+        if made:
+            root.rmdir()
+        raise
+    return shape
+
+
+def _write_parts(tree: TreeWriter, shape: Shape) -> None:
     tree_cpus.write_cpus(tree, shape)
     tree_cpus.write_nodes(tree, shape)
     tree_devices.write_devices(tree, shape)
@@ -55,7 +69,6 @@ def write_tree(
     _write_counters(tree, shape)
     _write_texts(tree, shape)
     tree.put(MARKER, marker_text(shape))  # last: a tree that was not finished is not taken for one
-    return shape
 
 
 def _write_settings(tree: TreeWriter, shape: Shape) -> None:
@@ -69,9 +82,13 @@ def _write_settings(tree: TreeWriter, shape: Shape) -> None:
     tree.values(WORKQUEUES, {"cpumask": everything, "writeback/cpumask": everything})
     read_only = {"cpumask_requested": everything, "cpumask_isolated": format_mask((), shape.cpus)}
     tree.values(WORKQUEUES, read_only, READ_ONLY)
-    tree.values("/sys/kernel/mm/transparent_hugepage", {
-        "enabled": "always [madvise] never", "defrag": "always defer defer+madvise [madvise] never",
-    })
+    tree.values(
+        "/sys/kernel/mm/transparent_hugepage",
+        {
+            "enabled": "always [madvise] never",
+            "defrag": "always defer defer+madvise [madvise] never",
+        },
+    )
     clock = "/sys/devices/system/clocksource/clocksource0"
     tree.values(clock, {"available_clocksource": "tsc hpet acpi_pm "}, READ_ONLY)
     tree.values(clock, {"current_clocksource": "tsc"})
@@ -94,8 +111,13 @@ def _write_counters(tree: TreeWriter, shape: Shape) -> None:
 def _write_texts(tree: TreeWriter, shape: Shape) -> None:
     total = shape.nodes * tree_cpus.NODE_MEMORY_KB
     memory = {
-        "MemTotal": total, "MemFree": total * 3 // 4, "MemAvailable": total * 7 // 8, "Buffers": 0, "Cached": total // 8,
-        "SwapTotal": 0, "SwapFree": 0,
+        "MemTotal": total,
+        "MemFree": total * 3 // 4,
+        "MemAvailable": total * 7 // 8,
+        "Buffers": 0,
+        "Cached": total // 8,
+        "SwapTotal": 0,
+        "SwapFree": 0,
     }
     pages = {"HugePages_Total": 0, "HugePages_Free": 0, "HugePages_Rsvd": 0, "HugePages_Surp": 0}
     meminfo = [f"{name + ':':<16}{value:>8} kB\n" for name, value in memory.items()]

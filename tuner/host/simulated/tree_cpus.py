@@ -12,8 +12,10 @@ READ_ONLY = 0o444
 
 # directory, level, type, size, shared by the whole node
 _CACHES = (
-    ("index0", 1, "Data", "48K", False), ("index1", 1, "Instruction", "32K", False),
-    ("index2", 2, "Unified", "2048K", False), ("index3", 3, "Unified", "61440K", True),
+    ("index0", 1, "Data", "48K", False),
+    ("index1", 1, "Instruction", "32K", False),
+    ("index2", 2, "Unified", "2048K", False),
+    ("index3", 3, "Unified", "61440K", True),
 )
 
 

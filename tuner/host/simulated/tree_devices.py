@@ -14,17 +14,60 @@ READ_ONLY = 0o444
 RSS_ENTRIES = 128
 
 STATISTICS = (
-    "collisions", "multicast", "rx_bytes", "rx_compressed", "rx_crc_errors", "rx_dropped", "rx_errors", "rx_fifo_errors",
-    "rx_frame_errors", "rx_length_errors", "rx_missed_errors", "rx_nohandler", "rx_over_errors", "rx_packets",
-    "tx_aborted_errors", "tx_bytes", "tx_carrier_errors", "tx_compressed", "tx_dropped", "tx_errors", "tx_fifo_errors",
-    "tx_heartbeat_errors", "tx_packets", "tx_window_errors",
+    "collisions",
+    "multicast",
+    "rx_bytes",
+    "rx_compressed",
+    "rx_crc_errors",
+    "rx_dropped",
+    "rx_errors",
+    "rx_fifo_errors",
+    "rx_frame_errors",
+    "rx_length_errors",
+    "rx_missed_errors",
+    "rx_nohandler",
+    "rx_over_errors",
+    "rx_packets",
+    "tx_aborted_errors",
+    "tx_bytes",
+    "tx_carrier_errors",
+    "tx_compressed",
+    "tx_dropped",
+    "tx_errors",
+    "tx_fifo_errors",
+    "tx_heartbeat_errors",
+    "tx_packets",
+    "tx_window_errors",
 )
 
 _IXGBE_STATISTICS = (
-    "rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_errors", "tx_errors", "rx_dropped", "tx_dropped", "multicast",
-    "collisions", "rx_over_errors", "rx_crc_errors", "rx_frame_errors", "rx_fifo_errors", "rx_missed_errors", "lsc_int",
-    "broadcast", "rx_no_buffer_count", "alloc_rx_page_failed", "rx_no_dma_resources", "fdir_match", "fdir_miss",
-    "fdir_overflow", "rx_flow_control_xon", "rx_flow_control_xoff", "tx_flow_control_xon", "tx_flow_control_xoff",
+    "rx_packets",
+    "tx_packets",
+    "rx_bytes",
+    "tx_bytes",
+    "rx_errors",
+    "tx_errors",
+    "rx_dropped",
+    "tx_dropped",
+    "multicast",
+    "collisions",
+    "rx_over_errors",
+    "rx_crc_errors",
+    "rx_frame_errors",
+    "rx_fifo_errors",
+    "rx_missed_errors",
+    "lsc_int",
+    "broadcast",
+    "rx_no_buffer_count",
+    "alloc_rx_page_failed",
+    "rx_no_dma_resources",
+    "fdir_match",
+    "fdir_miss",
+    "fdir_overflow",
+    "rx_flow_control_xon",
+    "rx_flow_control_xoff",
+    "tx_flow_control_xon",
+    "tx_flow_control_xoff",
 )
 
 
@@ -48,12 +91,25 @@ def write_devices(tree: TreeWriter, shape: Shape) -> None:
 
 def _write_function(tree: TreeWriter, shape: Shape, function: PciFunction) -> None:
     local, base = shape.node_cpus(function.node), function.directory
-    tree.values(base, {
-        "vendor": function.vendor, "device": function.device, "class": function.pci_class, "revision": "0x01",
-        "subsystem_vendor": function.vendor, "subsystem_device": "0x0001", "irq": 16,
-        "local_cpus": format_mask(local, shape.cpus), "local_cpulist": format_list(local),
-        "current_link_speed": "8.0 GT/s PCIe", "max_link_speed": "8.0 GT/s PCIe", "current_link_width": 8, "max_link_width": 8,
-    }, READ_ONLY)
+    tree.values(
+        base,
+        {
+            "vendor": function.vendor,
+            "device": function.device,
+            "class": function.pci_class,
+            "revision": "0x01",
+            "subsystem_vendor": function.vendor,
+            "subsystem_device": "0x0001",
+            "irq": 16,
+            "local_cpus": format_mask(local, shape.cpus),
+            "local_cpulist": format_list(local),
+            "current_link_speed": "8.0 GT/s PCIe",
+            "max_link_speed": "8.0 GT/s PCIe",
+            "current_link_width": 8,
+            "max_link_width": 8,
+        },
+        READ_ONLY,
+    )
     tree.values(base, {"numa_node": function.node, "enable": 1, "power/control": "on"})
     tree.values(f"{base}/msi_irqs", {str(irq): "msix" for irq in function.irqs}, READ_ONLY)
     driver = f"/sys/bus/pci/drivers/{function.driver}"
@@ -67,21 +123,43 @@ def _write_function(tree: TreeWriter, shape: Shape, function: PciFunction) -> No
 
 
 def _write_interface(tree: TreeWriter, base: str, name: str, ifindex: int, mac: str) -> None:
-    tree.values(base, {
-        "address": mac, "addr_len": 6, "addr_assign_type": 0, "broadcast": "ff:ff:ff:ff:ff:ff", "ifindex": ifindex,
-        "iflink": ifindex, "dev_id": "0x0", "dev_port": 0, "dormant": 0, "testing": 0, "name_assign_type": 4,
-        "uevent": f"INTERFACE={name}\nIFINDEX={ifindex}",
-    }, READ_ONLY)
+    tree.values(
+        base,
+        {
+            "address": mac,
+            "addr_len": 6,
+            "addr_assign_type": 0,
+            "broadcast": "ff:ff:ff:ff:ff:ff",
+            "ifindex": ifindex,
+            "iflink": ifindex,
+            "dev_id": "0x0",
+            "dev_port": 0,
+            "dormant": 0,
+            "testing": 0,
+            "name_assign_type": 4,
+            "uevent": f"INTERFACE={name}\nIFINDEX={ifindex}",
+        },
+        READ_ONLY,
+    )
     tree.values(base, {"gro_flush_timeout": 0, "napi_defer_hard_irqs": 0, "threaded": 0, "netdev_group": 0, "ifalias": ""})
     tree.values(f"{base}/statistics", dict.fromkeys(STATISTICS, 0), READ_ONLY)
     tree.link(f"/sys/class/net/{name}", base)
 
 
 def _write_port(tree: TreeWriter, base: str, function: PciFunction) -> None:
-    tree.values(base, {
-        "operstate": "up", "speed": function.speed_mbps, "duplex": "full", "type": 1,
-        "carrier_changes": 2, "carrier_up_count": 1, "carrier_down_count": 1,
-    }, READ_ONLY)
+    tree.values(
+        base,
+        {
+            "operstate": "up",
+            "speed": function.speed_mbps,
+            "duplex": "full",
+            "type": 1,
+            "carrier_changes": 2,
+            "carrier_up_count": 1,
+            "carrier_down_count": 1,
+        },
+        READ_ONLY,
+    )
     tree.values(base, {"flags": "0x1003", "mtu": 1500, "tx_queue_len": 1000, "carrier": 1})
 
 
@@ -116,16 +194,28 @@ def ethtool_document(function: PciFunction) -> dict[str, object]:
         "permanent_address": function.mac,
         "rings": {"rx": default, "tx": default, "rx_max": 4096, "tx_max": 4096},
         "channels": {
-            "rx": 0, "tx": 0, "other": 1, "combined": function.queues,
-            "rx_max": 0, "tx_max": 0, "other_max": 1, "combined_max": max(function.queues, 63 if feed else 8),
+            "rx": 0,
+            "tx": 0,
+            "other": 1,
+            "combined": function.queues,
+            "rx_max": 0,
+            "tx_max": 0,
+            "other_max": 1,
+            "combined_max": max(function.queues, 63 if feed else 8),
         },
         "coalesce": {"rx_usecs": 1, "tx_usecs": 0} if feed else {"rx_usecs": 3, "tx_usecs": 3},
         "features": {
             name: {"active": on, "fixed": fixed}
             for name, on, fixed in (
-                ("rx-gro", True, False), ("rx-lro", False, not feed), ("rx-checksum", True, False), ("rx-hashing", True, False),
-                ("rx-ntuple-filter", False, not feed), ("rx-vlan-hw-parse", True, False), ("tx-tcp-segmentation", True, False),
-                ("tx-generic-segmentation", True, False), ("highdma", True, True),
+                ("rx-gro", True, False),
+                ("rx-lro", False, not feed),
+                ("rx-checksum", True, False),
+                ("rx-hashing", True, False),
+                ("rx-ntuple-filter", False, not feed),
+                ("rx-vlan-hw-parse", True, False),
+                ("tx-tcp-segmentation", True, False),
+                ("tx-generic-segmentation", True, False),
+                ("highdma", True, True),
             )
         },
         "pause": {"autoneg": False, "rx": True, "tx": True},
@@ -149,8 +239,10 @@ def routes(shape: Shape) -> str:
 def memberships(shape: Shape) -> str:
     """The content of /proc/net/igmp: each feed NIC has joined two groups besides the one of all hosts."""
     lines = ["Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n"]
-    for name, ifindex, groups in [("lo", 1, ()), *((n.name, n.ifindex, ("0101FDEF", "0201FDEF") if i else ())
-                                                   for i, n in enumerate(nics(shape)))]:
+    for name, ifindex, groups in [
+        ("lo", 1, ()),
+        *((n.name, n.ifindex, ("0101FDEF", "0201FDEF") if i else ()) for i, n in enumerate(nics(shape))),
+    ]:
         lines.append(f"{ifindex}\t{name:<10}: {len(groups) + 1:>5}      V3\n")
         lines += [f"\t\t\t\t{group} {1:>5} 0:00000000\t\t0\n" for group in (*groups, "010000E0")]
     return "".join(lines)

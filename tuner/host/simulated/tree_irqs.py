@@ -30,8 +30,13 @@ def _write_irq(tree: TreeWriter, shape: Shape, irq: Interrupt) -> None:
     base = f"{IRQ_ROOT}/{irq.number}"
     for name, content in affinity_files(shape, irq.number, irq.default).items():
         tree.put(f"{base}/{name}", content, 0o644 if irq.writable and name.startswith("smp") else READ_ONLY)
-    tree.values(base, {
-        "affinity_hint": format_mask(irq.hint, shape.cpus), "node": irq.node,
-        "spurious": "count 0\nunhandled 0\nlast_unhandled 0 ms",
-    }, READ_ONLY)
+    tree.values(
+        base,
+        {
+            "affinity_hint": format_mask(irq.hint, shape.cpus),
+            "node": irq.node,
+            "spurious": "count 0\nunhandled 0\nlast_unhandled 0 ms",
+        },
+        READ_ONLY,
+    )
     tree.directory(f"{base}/{irq.action}")

@@ -15,25 +15,39 @@ from tuner.host.simulated.writer import TreeWriter
 
 THREADS = "/threads.json"
 FEED_GROUP = "/system.slice/md-feed.service"
+SPINNER = "md_feed/rx0"  # the thread that polls its sockets and never sleeps
 
 # name, cgroup, number of threads
 _SERVICES = (
-    ("systemd", "/init.scope", 1), ("systemd-journal", "/system.slice/systemd-journald.service", 1),
-    ("systemd-udevd", "/system.slice/systemd-udevd.service", 1), ("dbus-daemon", "/system.slice/dbus.service", 1),
-    ("chronyd", "/system.slice/chrony.service", 1), ("sshd", "/system.slice/ssh.service", 1),
-    ("cron", "/system.slice/cron.service", 1), ("rsyslogd", "/system.slice/rsyslog.service", 4),
-    ("node_exporter", "/system.slice/node-exporter.service", 8), ("order_gateway", "/system.slice/order-gateway.service", 6),
+    ("systemd", "/init.scope", 1),
+    ("systemd-journal", "/system.slice/systemd-journald.service", 1),
+    ("systemd-udevd", "/system.slice/systemd-udevd.service", 1),
+    ("dbus-daemon", "/system.slice/dbus.service", 1),
+    ("chronyd", "/system.slice/chrony.service", 1),
+    ("sshd", "/system.slice/ssh.service", 1),
+    ("cron", "/system.slice/cron.service", 1),
+    ("rsyslogd", "/system.slice/rsyslog.service", 4),
+    ("node_exporter", "/system.slice/node-exporter.service", 8),
+    ("order_gateway", "/system.slice/order-gateway.service", 6),
     ("bash", "/user.slice", 1),
 )
 # movable: they run anywhere until told otherwise
 _KERNEL_WIDE = (
-    "rcu_preempt", "kauditd", "khungtaskd", "oom_reaper", "ksmd", "khugepaged", "kdevtmpfs", "watchdogd", "jbd2/nvme0n1p2-8",
+    "rcu_preempt",
+    "kauditd",
+    "khungtaskd",
+    "oom_reaper",
+    "ksmd",
+    "khugepaged",
+    "kdevtmpfs",
+    "watchdogd",
+    "jbd2/nvme0n1p2-8",
 )
 _PER_CPU = ("cpuhp/{}", "migration/{}", "ksoftirqd/{}", "kworker/{}:0-events", "kworker/{}:0H-events_highpri")
 
 
 def feed_cpu(shape: Shape) -> int:
-    """The CPU to which the feed handler has pinned its spinning thread: the fifth core of its NIC's node."""
+    """The CPU to which the feed handler was pinned, all its threads (``taskset``): the fifth core of its NIC's node."""
     node = nics(shape)[1].node if shape.nics else 0
     return node * shape.cores + min(4, shape.cores - 1)
 
@@ -50,9 +64,8 @@ def thread_rows(shape: Shape) -> list[dict[str, Any]]:
         rows += [_row(tid + i, tid, name, shape.all_cpus, cgroup) for i in range(count)]
         tid += count + 3
     pinned = frozenset({feed_cpu(shape)})
-    feed = (("md_feed", shape.all_cpus), ("md_feed/rx0", pinned), ("md_feed/log", shape.all_cpus))
-    for i, (name, allowed) in enumerate(feed):
-        rows.append(_row(tid + i, tid, name, allowed, FEED_GROUP))
+    for i, name in enumerate(("md_feed", "md_feed/rx0", "md_feed/log")):
+        rows.append(_row(tid + i, tid, name, pinned, FEED_GROUP))
     return rows
 
 
@@ -73,8 +86,14 @@ def _row(
     tid: int, pid: int, name: str, affinity: CpuSet, cgroup: str, *, kernel: bool = False, movable: bool = True
 ) -> dict[str, Any]:
     return {
-        "tid": tid, "pid": pid, "name": name[:15] if not kernel else name, "start_ticks": 3 * tid + (0 if kernel else 500),
-        "kernel": kernel, "movable": movable, "affinity": format_list(affinity), "cgroup": cgroup,
+        "tid": tid,
+        "pid": pid,
+        "name": name[:15] if not kernel else name,
+        "start_ticks": 3 * tid + (0 if kernel else 500),
+        "kernel": kernel,
+        "movable": movable,
+        "affinity": format_list(affinity),
+        "cgroup": cgroup,
         "last_cpu": pick(affinity, tid),
     }
 
@@ -117,11 +136,19 @@ def _with_parents(cgroup: str) -> Iterator[str]:
 
 def _write_root(tree: TreeWriter, cpus: str, mems: str, procs: str, below: int) -> None:
     read_only = {
-        "cgroup.controllers": " ".join(cgroups.CONTROLLERS), "cgroup.stat": f"nr_descendants {below}\nnr_dying_descendants 0",
-        "cpuset.cpus.effective": cpus, "cpuset.cpus.isolated": "", "cpuset.mems.effective": mems,
+        "cgroup.controllers": " ".join(cgroups.CONTROLLERS),
+        "cgroup.stat": f"nr_descendants {below}\nnr_dying_descendants 0",
+        "cpuset.cpus.effective": cpus,
+        "cpuset.cpus.isolated": "",
+        "cpuset.mems.effective": mems,
     }
     tree.values(cgroups.ROOT, read_only, 0o444)
-    tree.values(cgroups.ROOT, {
-        "cgroup.subtree_control": " ".join(cgroups.DEFAULT_SUBTREE), "cgroup.max.depth": "max", "cgroup.max.descendants": "max",
-    })
+    tree.values(
+        cgroups.ROOT,
+        {
+            "cgroup.subtree_control": " ".join(cgroups.DEFAULT_SUBTREE),
+            "cgroup.max.depth": "max",
+            "cgroup.max.descendants": "max",
+        },
+    )
     tree.put(f"{cgroups.ROOT}/cgroup.procs", procs)
