@@ -180,7 +180,9 @@ class _Run:
             except OSError as error:
                 if error.errno not in (errno.EBUSY, errno.EAGAIN) or attempt == _RETRIES - 1:
                     raise type(error)(
-                        error.errno, f"{change.knob} on {change.target}: writing {_shown(change.wanted)}: {error.strerror}"
+                        error.errno,
+                        f"{change.knob} on {change.target}: writing {_shown(change.wanted)}: {error.strerror}"
+                        + (f" ({error.filename})" if error.filename else ""),
                     ) from error
                 time.sleep(0.2)
             else:

@@ -105,7 +105,7 @@ class Partition:
         state = host.files.text(f"{base}/cpuset.cpus.partition")
         if state != kind:
             raise OSError(errno.EINVAL, f"the kernel calls the partition '{state}'", f"{base}/cpuset.cpus.partition")
-        put_back(host, saved(t for t in before if t.movable and t.allowed and (not t.allowed & cpus or t.allowed <= cpus)))
+        put_back(host, saved(t for t in before if t.movable and t.allowed and _keeps(t, cpus)))
 
     def restore(self, inventory: Inventory, identity: str, undo: Json) -> None:
         """Turns the partition back into what was there; processes go home, and all threads get their affinities."""
@@ -128,6 +128,13 @@ class Partition:
     def same(self, left: Json, right: Json) -> bool:
         """The same kind of partition of the same CPUs."""
         return _meaning(str(left)) == _meaning(str(right))
+
+
+def _keeps(thread: Thread, cpus: CpuSet) -> bool:
+    """Whether a thread keeps its affinity under a partition: who is elsewhere, and who moved in with its process."""
+    if thread.allowed & cpus:
+        return thread.allowed <= cpus and not thread.kernel
+    return True
 
 
 def residents(threads: tuple[Thread, ...], cpus: CpuSet) -> list[int]:
