@@ -135,26 +135,33 @@ def _app(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from tuner.host.text import printable
     from tuner.profile import ProfileError
     from tuner.store import Refused
 
-    name = f"quietcore {arguments.command}"
     try:
         status: int = importlib.import_module(COMMANDS[arguments.command][0]).run(arguments)
     except ProfileError as error:
-        for fault in error.faults:
-            print(f"{name}: {printable(str(fault), 600)}", file=sys.stderr)
-        return 1
+        return _failed(arguments, 1, [str(fault) for fault in error.faults])
     except Refused as error:
-        print(f"{name}: refused: {printable(str(error), 2000)}", file=sys.stderr)
-        return 4
+        return _failed(arguments, 4, [f"refused: {error}"])
     except BrokenPipeError:
         raise
     except OSError as error:
-        where = f"{printable(str(error.filename))}: " if error.filename else ""
-        print(f"{name}: {where}{printable(error.strerror or str(error), 600)}", file=sys.stderr)
-        return 1
+        where = f"{error.filename}: " if error.filename else ""
+        return _failed(arguments, 1, [f"{where}{error.strerror or error}"])
+    return status
+
+
+def _failed(arguments: argparse.Namespace, status: int, reasons: Sequence[str]) -> int:
+    """Says on stderr, and under ``--json`` on stdout too, why nothing was done."""
+    from tuner.host.text import printable
+    from ui.cli.output import emit
+
+    shown = [printable(reason, 2000) for reason in reasons]
+    for reason in shown:
+        print(f"quietcore {arguments.command}: {reason}", file=sys.stderr)
+    if arguments.json:
+        emit({"command": arguments.command, "changed": False, "error": "; ".join(shown), "faults": shown})
     return status
 
 
