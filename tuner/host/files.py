@@ -22,8 +22,10 @@ READ_LIMIT = 64 << 20
 
 
 class StandIn(Protocol):
-    """What answers writes in the kernel's place where the root is a tree of files: it refuses with the kernel's errno before
-    anything changed, stores what the kernel would show, and rewrites the files that depend on it.
+    """What answers writes in the kernel's place where the root is a tree of files.
+
+    It refuses with the kernel's errno before anything changed, stores what the kernel would show, and rewrites the files that
+    depend on it.
     """
 
     def write(self, name: str, value: str) -> None:

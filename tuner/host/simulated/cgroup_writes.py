@@ -13,6 +13,8 @@ from tuner.host.simulated.shape import Shape
 from tuner.host.simulated.tree import WORKQUEUES
 from tuner.host.simulated.tree_threads import THREADS
 
+NEW_FILE = "/etc/quietcore/simulated.new"
+
 
 def check_make(files: HostFiles, name: str) -> None:
     """Refuses a mkdir that the kernel would refuse: outside the hierarchy, without parent, or there already."""
@@ -53,16 +55,20 @@ def make(files: HostFiles, shape: Shape, name: str) -> None:
 
 
 def remove(files: HostFiles, shape: Shape, name: str) -> None:
-    """Removes a group; its CPUs go back to its parent."""
+    """Removes a group, or what is left of it; its CPUs go back to its parent."""
     for entry in files.entries(name):
         os.unlink(files.path(f"{name}/{entry}"))
-    os.rmdir(files.path(name))
+    if files.exists(name):
+        os.rmdir(files.path(name))
     react(files, shape)
 
 
 def _create(files: HostFiles, name: str, content: str) -> None:
-    replace_content(files.path(name), content.encode())
-    os.chmod(files.path(name), 0o444 if name.rpartition("/")[2] in cgroups.READ_ONLY else 0o644)
+    """A new file, there at once with its content and mode: a file that is there already is never made anew."""
+    new = files.path(NEW_FILE)
+    replace_content(new, content.encode())
+    os.chmod(new, 0o444 if name.rpartition("/")[2] in cgroups.READ_ONLY else 0o644)
+    os.rename(new, files.path(name))
 
 
 def shown(files: HostFiles, shape: Shape, path: str, value: str) -> str:

@@ -8,12 +8,12 @@ A process that is killed in a system call does not stop the kernel half way. To 
 a pending file, done under a lock, and finished by whoever opens the tree next if its process died.
 """
 
+import contextlib
 import errno
 import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from tuner.host.cpulist import CpuSet, parse_list, parse_mask
 from tuner.host.files import HostFiles, replace_content
@@ -65,7 +65,7 @@ class SimulatedKernel:
         with self._call("rings", ifname, f"{rx} {tx}"):
             self._set_rings(ifname, rx, tx)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _call(self, kind: str, name: str, value: str) -> Iterator[None]:
         with self._lock():
             replace_content(self._pending, json.dumps([kind, name, value]).encode())
@@ -74,7 +74,7 @@ class SimulatedKernel:
             finally:
                 os.unlink(self._pending)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
         fd = os.open(self._files.path(MARKER), os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -97,10 +97,12 @@ class SimulatedKernel:
                 self._write(name, value)
             elif kind == "mkdir":
                 cgroup_writes.make(self._files, self._shape, name)
-            elif kind == "rmdir" and self._files.exists(name):
+            elif kind == "rmdir":
                 cgroup_writes.remove(self._files, self._shape, name)
             elif kind == "rings":
                 self._set_rings(name, *map(int, value.split()))
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._files.path(cgroup_writes.NEW_FILE))
             os.unlink(self._pending)
 
     def _write(self, name: str, shown: str) -> None:
