@@ -31,9 +31,9 @@ def test_nics_of_the_default_host():
         nics = {nic.name: nic for nic in Inventory(host).nics}
         driver, rings, channels = (getattr(host.syscalls, what)("eth2") for what in ("driver", "rings", "channels"))
         assert host.syscalls.permanent_address("eth3") == nics["eth3"].mac
-    assert list(nics) == ["eno1", "eth2", "eth3", "lo"]
-    assert [nics[n].node for n in ("eno1", "eth2", "eth3", "lo")] == [0, 0, 1, -1]
-    assert [nics[n].default_route for n in nics] == [True, False, False, False]
+    assert list(nics) == ["eth2", "eth3", "lo"]
+    assert [nics[n].node for n in ("eth2", "eth3", "lo")] == [0, 1, -1]
+    assert [nics[n].default_route for n in nics] == [False, False, False]
     assert nics["eth2"].rx_queues == nics["eth2"].tx_queues == 8
     assert nics["eth2"].up
     assert nics["eth2"].carrier
@@ -41,7 +41,7 @@ def test_nics_of_the_default_host():
     assert nics["eth3"].local_cpus == frozenset([*range(16, 32), *range(48, 64)])
     assert not nics["lo"].physical
     assert nics["eth2"].physical
-    assert len({nic.identity for nic in nics.values()}) == 4
+    assert len({nic.identity for nic in nics.values()}) == 3
     assert driver.name == nics["eth2"].driver == "ixgbe"
     assert driver.bus == nics["eth2"].pci
     assert driver.firmware == "simulated"

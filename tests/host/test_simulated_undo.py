@@ -15,7 +15,7 @@ from tuner.host.host import Host, Inventory, open_host
 from tuner.host.simulated.kernel import PENDING
 
 CALLS: dict[str, Callable[[Host], None]] = {
-    "write": lambda host: host.files.write("/proc/irq/35/smp_affinity_list", "1"),
+    "write": lambda host: host.files.write("/proc/irq/8/smp_affinity_list", "1"),
     "rings": lambda host: host.syscalls.set_rings("eth2", 1024),
     "mkdir": lambda host: host.files.make_directory(GROUP),
     "partition": lambda host: host.files.write(f"{GROUP}/cpuset.cpus.partition", "isolated"),

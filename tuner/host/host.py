@@ -47,9 +47,9 @@ def open_host(root: str | None = None) -> Host:
         raise FileNotFoundError(2, "no host here: it has no sys/devices/system/cpu", str(files.root))
     if files.real:
         return Host(files, LinuxSyscalls(files))
-    from tuner.host import simulated
+    from tuner.host.simulated import open_tree
 
-    return simulated.open_tree(files)
+    return open_tree(files)
 
 
 class Inventory:

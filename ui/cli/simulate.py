@@ -13,8 +13,8 @@ _SIZES = (
     ("nodes", "NUMA nodes, each a package with one last-level cache"),
     ("cores", "physical cores per node"),
     ("smt", "threads per core"),
-    ("nics", "feed NICs (eth2, eth3, ...) besides the management port eno1"),
-    ("queues", "receive queues per feed NIC"),
+    ("nics", "NICs (eth2, eth3, ...)"),
+    ("queues", "receive queues per NIC"),
 )
 PAST_S = 3600.0
 TICK_S = 1.0

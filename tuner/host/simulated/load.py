@@ -13,7 +13,7 @@ from tuner.host.simulated.shape import HZ, PciFunction, Shape, nics, pci_functio
 
 FRAME_BYTES = 210  # of a packet of market data, on average
 _SKB_BYTES = 768  # what a small packet takes of a socket's buffer (truesize)
-_FEED_PACKETS = (180_000, 60_000)  # per second: the first feed NIC, the second; every other as much as a third of that
+_FEED_PACKETS = (180_000, 60_000, 20_000)  # per second: the first NIC, the second, each other
 _BURSTS_PER_S = 0.05  # of each queue
 _BURST_S = (0.005, 0.06)  # how many seconds' worth of packets come at once
 _BURST_MAX = 3800  # packets; the largest ring holds that
@@ -70,9 +70,9 @@ class Load:
                 self._general_cpu(events, cpu, cpu in placement.spinning, seconds)
         self._disks(events, placement, seconds)
         for index, nic in enumerate(self._nics):
-            packets = 300.0 if not index else _FEED_PACKETS[min(index, 2) - 1] / (1 if index < 3 else 3)
+            packets = float(_FEED_PACKETS[min(index, 2)])
             self._receive(events, placement, nic, packets, seconds)
-            self._transmit(events, nic, 40.0 if not index else 1500.0, seconds)
+            self._transmit(events, nic, 1500.0, seconds)
         return events
 
     def _whole(self, kind: str, where: str | int, amount: float) -> int:

@@ -149,12 +149,11 @@ class Interrupt:
 
 _LEGACY = ((0, "timer", 2), (1, "i8042", 1), (4, "ttyS0", 4), (8, "rtc0", 8), (9, "acpi", 9))
 _FIRST_MSI = 24
-MGMT_NIC = "eno1"
 NVME_QUEUES = 16
 
 
 def pci_functions(shape: Shape) -> tuple[PciFunction, ...]:
-    """The devices of the host: a disk, two controllers and the management port on node 0, feed NICs round the nodes."""
+    """The devices of the host: a disk and two controllers on node 0, NICs round the nodes."""
     found: list[PciFunction] = []
     slots = [0] * shape.nodes
     irq = _FIRST_MSI
@@ -187,17 +186,15 @@ def pci_functions(shape: Shape) -> tuple[PciFunction, ...]:
     add("nvme0", "nvme", ("0x144d", "0xa80a", "0x010802"), disk_queues, 0, 0, 0)
     add("ahci", "ahci", ("0x8086", "0xa182", "0x010601"), ("ahci[0000:02:00.0]",), 0, 0, 0)
     add("xhci", "xhci_hcd", ("0x8086", "0xa12f", "0x0c0330"), ("xhci_hcd",), 0, 0, 0)
-    management = (MGMT_NIC, f"{MGMT_NIC}-TxRx-0", f"{MGMT_NIC}-TxRx-1")
-    add(MGMT_NIC, "igb", ("0x8086", "0x1521", "0x020000"), management, 0, 2, 1000)
     for i in range(shape.nics):
         name = f"eth{i + 2}"
         vectors = (*(f"{name}-TxRx-{queue}" for queue in range(shape.queues)), name)
-        add(name, "ixgbe", ("0x8086", "0x1563", "0x020000"), vectors, i % shape.nodes, i + 3, 10000)
+        add(name, "ixgbe", ("0x8086", "0x1563", "0x020000"), vectors, i % shape.nodes, i + 2, 10000)
     return tuple(found)
 
 
 def nics(shape: Shape) -> tuple[PciFunction, ...]:
-    """The network interfaces: the management port first, then the feed NICs from eth2 on."""
+    """The network interfaces, from eth2 on: the host is reached over its console, and no route leaves by them."""
     return tuple(f for f in pci_functions(shape) if f.nic)
 
 

@@ -33,7 +33,7 @@ def write_tree(
         nodes: NUMA nodes, each a package with one last-level cache.
         cores: physical cores per node.
         smt: threads per core.
-        nics: feed NICs (eth2, eth3, …), besides the management port eno1 that carries the default route.
+        nics: NICs (eth2, eth3, …).
         queues: receive queues of each feed NIC.
         seed: of the life that the host may lead.
 
@@ -129,7 +129,7 @@ def _write_texts(tree: TreeWriter, shape: Shape) -> None:
         "/proc/uptime": "0.00 0.00\n",
         "/proc/loadavg": "1.00 1.00 1.00 2/400 4242\n",
         "/proc/meminfo": "".join(meminfo),
-        "/proc/net/route": tree_devices.routes(shape),
+        "/proc/net/route": tree_devices.routes(),
         "/proc/net/igmp": tree_devices.memberships(shape),
         "/proc/mounts": "proc /proc proc rw 0 0\nsysfs /sys sysfs rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw,nsdelegate 0 0\n",
     }

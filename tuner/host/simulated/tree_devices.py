@@ -181,8 +181,6 @@ def default_indirection(queues: int) -> list[int]:
 
 def ethtool_document(function: PciFunction) -> dict[str, object]:
     """What the driver of a NIC answers that is no file, with the driver's defaults."""
-    feed = function.driver == "ixgbe"
-    default = 512 if feed else 256
     queues = [f"{way}_queue_{q}" for way in ("tx", "rx") for q in range(function.queues)]
     per_queue = [f"{queue}_{what}" for queue in queues for what in ("packets", "bytes")]
     key = ":".join(f"{(i * 73 + 41) % 256:02x}" for i in range(40))
@@ -192,7 +190,7 @@ def ethtool_document(function: PciFunction) -> dict[str, object]:
         "firmware": "simulated",
         "bus": function.address,
         "permanent_address": function.mac,
-        "rings": {"rx": default, "tx": default, "rx_max": 4096, "tx_max": 4096},
+        "rings": {"rx": 512, "tx": 512, "rx_max": 4096, "tx_max": 4096},
         "channels": {
             "rx": 0,
             "tx": 0,
@@ -201,17 +199,17 @@ def ethtool_document(function: PciFunction) -> dict[str, object]:
             "rx_max": 0,
             "tx_max": 0,
             "other_max": 1,
-            "combined_max": max(function.queues, 63 if feed else 8),
+            "combined_max": max(function.queues, 63),
         },
-        "coalesce": {"rx_usecs": 1, "tx_usecs": 0} if feed else {"rx_usecs": 3, "tx_usecs": 3},
+        "coalesce": {"rx_usecs": 1, "tx_usecs": 0},
         "features": {
             name: {"active": on, "fixed": fixed}
             for name, on, fixed in (
                 ("rx-gro", True, False),
-                ("rx-lro", False, not feed),
+                ("rx-lro", False, False),
                 ("rx-checksum", True, False),
                 ("rx-hashing", True, False),
-                ("rx-ntuple-filter", False, not feed),
+                ("rx-ntuple-filter", False, False),
                 ("rx-vlan-hw-parse", True, False),
                 ("tx-tcp-segmentation", True, False),
                 ("tx-generic-segmentation", True, False),
@@ -219,29 +217,24 @@ def ethtool_document(function: PciFunction) -> dict[str, object]:
             )
         },
         "pause": {"autoneg": False, "rx": True, "tx": True},
-        "private_flags": {"legacy-rx": False, "vf-ipsec": False} if feed else {"legacy-rx": False},
+        "private_flags": {"legacy-rx": False, "vf-ipsec": False},
         "rss": {"indirection": default_indirection(function.queues), "key": key, "function": "toeplitz"},
         "stats": dict.fromkeys((*_IXGBE_STATISTICS, *per_queue), 0),
     }
 
 
-def routes(shape: Shape) -> str:
-    """The content of /proc/net/route: the default route leaves by the management port."""
-    name = nics(shape)[0].name
+def routes() -> str:
+    """The content of /proc/net/route: no route leaves by a NIC that takes a feed."""
     head = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT"
-    rows = (
-        f"{name}\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0",
-        f"{name}\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0",
-    )
-    return "".join(f"{row:<127}\n" for row in (head, *rows))
+    return f"{head:<127}\n"
 
 
 def memberships(shape: Shape) -> str:
-    """The content of /proc/net/igmp: each feed NIC has joined two groups besides the one of all hosts."""
+    """The content of /proc/net/igmp: each NIC has joined two groups besides the one of all hosts."""
     lines = ["Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n"]
     for name, ifindex, groups in [
         ("lo", 1, ()),
-        *((n.name, n.ifindex, ("0101FDEF", "0201FDEF") if i else ()) for i, n in enumerate(nics(shape))),
+        *((n.name, n.ifindex, ("0101FDEF", "0201FDEF")) for n in nics(shape)),
     ]:
         lines.append(f"{ifindex}\t{name:<10}: {len(groups) + 1:>5}      V3\n")
         lines += [f"\t\t\t\t{group} {1:>5} 0:00000000\t\t0\n" for group in (*groups, "010000E0")]

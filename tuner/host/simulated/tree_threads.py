@@ -48,7 +48,7 @@ _PER_CPU = ("cpuhp/{}", "migration/{}", "ksoftirqd/{}", "kworker/{}:0-events", "
 
 def feed_cpu(shape: Shape) -> int:
     """The CPU to which the feed handler was pinned, all its threads (``taskset``): the fifth core of its NIC's node."""
-    node = nics(shape)[1].node if shape.nics else 0
+    node = nics(shape)[0].node if shape.nics else 0
     return node * shape.cores + min(4, shape.cores - 1)
 
 
