@@ -4,12 +4,15 @@ Source: lib/bitmap.c and lib/bitmap-str.c (bitmap_parselist, bitmap_parse), Docu
 "cpu lists". ``N`` and ``all`` are accepted by the kernel where it knows how many CPUs there are; here the caller says.
 """
 
+import re
 from collections.abc import Iterable
 
 CpuSet = frozenset[int]
 
 # CONFIG_NR_CPUS is at most 8192 on x86 (MAXSMP); more than this in a list is a mistake or an attack on our memory.
 MAX_CPUS = 16384
+
+_SEPARATORS = re.compile(r"[,\s]", re.ASCII)  # white space ends a part like a comma
 
 
 class CpuListError(ValueError):
@@ -27,43 +30,47 @@ def parse_list(text: str, count: int = MAX_CPUS) -> CpuSet:
         CpuListError: a part that is no range, a range that runs backwards, or a CPU beyond ``count``.
     """
     cpus: set[int] = set()
-    for part in text.replace("\n", ",").split(","):
-        part = part.strip()  # noqa: PLW2901
+    for part in _SEPARATORS.split(text):
         if part:
             cpus.update(_parse_part(part, count))
     return frozenset(cpus)
 
 
 def _parse_part(part: str, count: int) -> Iterable[int]:
-    if part.lower() == "all":
-        if count >= MAX_CPUS:
-            raise CpuListError("'all' has no meaning where the number of CPUs is not known")
-        return range(count)
     span, colon, groups = part.partition(":")
     first_text, dash, last_text = span.partition("-")
-    first = _number(first_text, part, count)
-    last = _number(last_text, part, count) if dash else first
+    if span.lower() == "all":
+        if count >= MAX_CPUS:
+            raise CpuListError("'all' has no meaning where the number of CPUs is not known")
+        dash, first, last = "-", 0, count - 1
+    else:
+        first = _cpu(first_text, part, count)
+        last = _cpu(last_text, part, count) if dash else first
     if last < first:
         raise CpuListError(f"'{part[:40]}' runs backwards")
     if not colon:
         return range(first, last + 1)
     used_text, slash, group_text = groups.partition("/")
-    used, group = _number(used_text, part), _number(group_text, part)
+    used, group = _number(used_text, part, count), _number(group_text, part, count)
     if not (dash and slash) or group == 0 or used > group:
         raise CpuListError(f"'{part[:40]}' is not FIRST-LAST:USED/GROUP")
     return [cpu for cpu in range(first, last + 1) if (cpu - first) % group < used]
 
 
-def _number(text: str, part: str, limit: int | None = None) -> int:
-    if text == "N" and limit is not None and limit < MAX_CPUS:
-        return limit - 1
-    # isdigit alone would accept other scripts' digits, which the kernel refuses
-    if not (text.isascii() and text.isdigit()) or len(text) > 9:
-        raise CpuListError(f"'{part[:40]}' is not a CPU, FIRST-LAST or FIRST-LAST:USED/GROUP")
-    number = int(text)
-    if limit is not None and number >= limit:
-        raise CpuListError(f"CPU {number} is beyond the last possible CPU {limit - 1}")
+def _cpu(text: str, part: str, count: int) -> int:
+    number = _number(text, part, count)
+    if number >= count:
+        raise CpuListError(f"CPU {number} is beyond the last possible CPU {count - 1}")
     return number
+
+
+def _number(text: str, part: str, count: int) -> int:
+    if text == "N" and count < MAX_CPUS:
+        return count - 1
+    # isdigit alone would accept other scripts' digits, which the kernel refuses
+    if not (text.isascii() and text.isdigit()) or len(text) > 40 or len(text.lstrip("0")) > 9:
+        raise CpuListError(f"'{part[:40]}' is not a CPU, FIRST-LAST or FIRST-LAST:USED/GROUP")
+    return int(text)
 
 
 def format_list(cpus: Iterable[int]) -> str:

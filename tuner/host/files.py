@@ -66,6 +66,13 @@ class HostFiles:
             raise ValueError(f"not an absolute path of the host: {name!r}")
         return self._prefix + name
 
+    def _inside(self, name: str) -> str:
+        """``path``, for what is to be changed below another root: no link of a tree may lead a write out of it."""
+        path = self.path(name)
+        if not self.real and not (os.path.realpath(os.path.dirname(path)) + "/").startswith(self._prefix + "/"):
+            raise PermissionError(errno.EPERM, "a symbolic link on the way leads out of the host's tree", path)
+        return path
+
     def read(self, name: str) -> bytes:
         """The whole file, by unbuffered reads (a seq_file hands out 4 KiB at a time whatever is asked).
 
@@ -141,11 +148,11 @@ class HostFiles:
         Raises:
             OSError: the errno of the write; EPERM where the file's mode forbids it, which root would not be told.
         """
-        path = self.path(name)
+        path = self._inside(name)
         if self.real:
             fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
             try:
-                os.write(fd, value.encode())
+                os.write(fd, value.encode("utf-8", "surrogateescape"))
             finally:
                 os.close(fd)
             return
@@ -165,7 +172,7 @@ class HostFiles:
         """
         if self.real:
             raise ValueError("the files of this machine's kernel cannot be replaced")
-        replace_content(self.path(name), content.encode("utf-8", "surrogateescape"))
+        replace_content(self._inside(name), content.encode("utf-8", "surrogateescape"))
         if self.on_write is not None:
             self.on_write(name)
 
@@ -174,13 +181,13 @@ class HostFiles:
         if self.stand_in is not None:
             self.stand_in.make_directory(name)
         else:
-            os.mkdir(self.path(name), 0o755)
+            os.mkdir(self._inside(name), 0o755)
         if self.on_write is not None:
             self.on_write(name)
 
     def remove_directory(self, name: str) -> None:
         """Removes a cgroup: on the kernel its files go with it, below another root they are removed first."""
-        path = self.path(name)
+        path = self._inside(name)
         if self.stand_in is not None:
             self.stand_in.remove_directory(name)
         else:

@@ -19,14 +19,18 @@ from dataclasses import dataclass, replace
 from tuner.host.cpulist import CpuListError, CpuSet, parse_list, parse_mask
 from tuner.host.files import HostFiles
 from tuner.host.nics import Nic
+from tuner.host.text import is_number
 
 IRQ_ROOT = "/proc/irq"
 
-# The last number in the action's name is the queue: eth2-TxRx-3, vmx0-rxtx-3, virtio2-input.3, mlx5_comp3@pci:…, nvme0q3.
-_QUEUE = re.compile(r"(?:[-.]|comp|blk|q)(\d+)(?:@pci:\S*)?$")
+# The last number in the action's name is the queue: eth2-TxRx-3, vmx0-rxtx-3, virtio2-input.3, mlx5_comp3@pci:…,
+# mlx4-3@0000:…, nvme0q3, eth4-Rx3 (cxgb4), eth0-q3-rx (xen-netfront).
+_QUEUE = re.compile(r"(?:[-.]|comp|blk|q|rx)(\d{1,5})(?:-[rt]x)?(?:@.*)?$", re.IGNORECASE)
 # Not queues although they end in a number: link and mailbox vectors.
-_NO_QUEUE = re.compile(r"(?:event|config|misc|async|mgmt|other|lsc|oicr)", re.IGNORECASE)
-_SENDS_ONLY = re.compile(r"(?:-tx-?\d+$|output\.)", re.IGNORECASE)
+_NO_QUEUE = re.compile(r"(?:event|config|misc|async|mgmn?t|other|lsc|oicr|mbx)[a-z_]*[-.]?\d*(?:@.*)?$", re.IGNORECASE)
+_SENDS_ONLY = re.compile(r"(?:-tx-?\d+$|-xdp-\d+$|-q\d+-tx$|output\.)", re.IGNORECASE)
+# Hardware number and flow type in /proc/interrupts: "5-edge", "30 Level", "-event".
+_FLOW = re.compile(r"-?\d+(?:-\S+| Edge| Level)?|-\S+")
 # Queue interrupts of drivers that hand them to the kernel's own spreading (PCI_IRQ_AFFINITY, since 4.8..4.11): nvme I/O
 # queues (queue 0 is the admin queue and is not managed), virtio-blk and virtio-scsi requests, the SCSI HBAs' reply queues.
 _MANAGED = re.compile(r"nvme\d+q[1-9]\d*|virtio\d+-(?:req\.\d+|request)|(?:megasas|mpt[23]sas)\d+-msix\d+|mpi3mr\d+-msix\d+")
@@ -82,18 +86,30 @@ def read_irqs(files: HostFiles, nics: Iterable[Nic]) -> tuple[Irq, ...]:
     described = _described(files)
     found: list[Irq] = []
     seen: Counter[tuple[str, str]] = Counter()
-    for number in sorted({int(e) for e in files.entries(IRQ_ROOT) if e.isdigit()}):
+    for number in sorted({int(e) for e in files.entries(IRQ_ROOT) if is_number(e)}):
         chip, actions = described.get(number, ("", ()))
         actions = actions or _action_directories(files, number)
         if actions:
             pci = owners.get(number, "")
             names = by_function.get(pci, []) if pci else [name for group in by_function.values() for name in group]
             device = _by_name(actions[0], names) or (names[0] if pci and names else pci)
+            queue = queue_of(actions[0], device)
             irq = _read_irq(files, number, chip, actions)
-            receives = device in names and irq.queue is not None and not _SENDS_ONLY.search(irq.action)
-            found.append(replace(irq, pci=pci, device=device, receives=receives, ordinal=seen[pci, irq.action] if pci else 0))
+            receives = device in names and queue is not None and not _SENDS_ONLY.search(irq.action)
+            ordinal = seen[pci, irq.action] if pci else 0
+            found.append(replace(irq, pci=pci, device=device, queue=queue, receives=receives, ordinal=ordinal))
             seen[pci, irq.action] += 1
     return tuple(found)
+
+
+def queue_of(action: str, device: str = "") -> int | None:
+    """The queue that an interrupt serves, None for one that serves none (link, mailbox, configuration).
+
+    What the driver took from the interface's name says nothing: a NIC may be called ``mgmt0`` or ``feed-1``.
+    """
+    served = re.sub(rf"(?:^|(?<=-)){re.escape(device)}(?=[-@]|$)", "", action, count=1) if device else action
+    match = _QUEUE.search(served) if not _NO_QUEUE.search(served) else None
+    return int(match[1]) if match else None
 
 
 def _action_directories(files: HostFiles, number: int) -> tuple[str, ...]:
@@ -133,7 +149,6 @@ def _read_irq(files: HostFiles, number: int, chip: str, actions: tuple[str, ...]
     except (OSError, CpuListError):
         requested, effective = frozenset(), frozenset()
     action = actions[0]
-    queue = _QUEUE.search(action) if not _NO_QUEUE.search(action) else None
     writable = files.writable_by_owner(f"{IRQ_ROOT}/{number}/smp_affinity_list")
     return Irq(
         number=number,
@@ -142,7 +157,7 @@ def _read_irq(files: HostFiles, number: int, chip: str, actions: tuple[str, ...]
         action=action,
         actions=actions,
         chip=chip,
-        queue=int(queue[1]) if queue else None,
+        queue=None,
         receives=False,
         requested=requested,
         effective=effective,
@@ -161,34 +176,35 @@ def _pci_owners(files: HostFiles) -> Mapping[int, str]:
     owners = {}
     for function in files.entries("/sys/bus/pci/devices"):
         vectors = files.entries(f"/sys/bus/pci/devices/{function}/msi_irqs")
-        owners.update({int(v): function for v in vectors if v.isdigit()})
+        owners.update({int(v): function for v in vectors if is_number(v)})
     return owners
 
 
 def _by_name(action: str, nics: list[str]) -> str:
-    # eth0-rx-0, eth0: drivers that name the interface; the longest name first, eth0.1 before eth0
+    # eth0-rx-0, eth0, i40e-eth0-TxRx-0: drivers that name the interface; the longest name first, eth0-1 before eth0
     longest_first = sorted(nics, key=len, reverse=True)
-    return next((n for n in longest_first if action == n or action.startswith((n + "-", n + "@"))), "")
+    leading = (n for n in longest_first if action == n or action.startswith((n + "-", n + "@")))
+    return next(leading, None) or next((n for n in longest_first if f"-{n}-" in action), "")
 
 
 def _described(files: HostFiles) -> dict[int, tuple[str, tuple[str, ...]]]:
     """Number -> (chip, actions) from /proc/interrupts, which alone says both at the cost of one file."""
-    lines = (files.optional("/proc/interrupts") or "").splitlines()
-    columns = sum(word.startswith("CPU") for word in lines[0].split()) if lines else 0
+    lines = (files.optional("/proc/interrupts") or "").split("\n")
+    columns = sum(word.startswith("CPU") for word in lines[0].split())
     described = {}
     for line in lines[1:]:
         label, colon, rest = line.partition(":")
-        if colon and label.strip().isdigit():
+        if colon and is_number(label.strip()):
             described[int(label)] = _split_description(rest.split(None, columns)[columns:])
     return described
 
 
 def _split_description(tail: list[str]) -> tuple[str, tuple[str, ...]]:
-    # "PCI-MSI 34603008-edge      vmx0-rxtx-0, other": chip, hardware number and flow type, then the actions
-    if not tail:
-        return "", ()
-    match = re.match(r"(\S+(?: \S+)?)\s+(\d+-\S+|\S+-\S+|\d+ \S+|\S+)\s{2,}(.+)", tail[0].strip())
-    if match is None:
-        parts = tail[0].split(None, 2)
-        return (parts[0], tuple(a.strip() for a in parts[2].split(", "))) if len(parts) == 3 else (tail[0].strip(), ())
-    return match[1].strip(), tuple(action.strip() for action in match[3].split(", "))
+    # "PCI-MSI 34603008-edge      vmx0-rxtx-0, other": chip, hardware number and flow type, then the actions behind at least
+    # two blanks (kernel/irq/proc.c show_interrupts); "PCI-MSI-edge      eth0" on old kernels without domains. Chips of
+    # hypervisors have blanks in their names, "xen-dyn    -event     eth0-q0-rx" has no number.
+    parts = re.split(r" {2,}", tail[0].strip(" ")) if tail else [""]
+    if len(parts) == 1 or (len(parts) == 2 and " " not in parts[0] and _FLOW.fullmatch(parts[1])):
+        return parts[0], ()
+    chip, blank, last = parts[0].rpartition(" ")
+    return (chip if blank and _FLOW.fullmatch(last) else parts[0]), tuple(parts[-1].split(", "))

@@ -138,12 +138,13 @@ def default_route_names(files: HostFiles) -> frozenset[str]:
     /proc/net is a link to self/net, which a captured tree may lack: then nothing is known to be routed.
     """
     names = set()
-    for line in (files.optional("/proc/net/route") or "").splitlines()[1:]:
-        fields = line.split()
+    # names may hold what str.split and str.splitlines take for white space: \x1c, or a wide blank in UTF-8
+    for line in (files.optional("/proc/net/route") or "").split("\n")[1:]:
+        fields = line.split("\t")
         if len(fields) > 7 and fields[1] == "00000000" and fields[7] == "00000000":
             names.add(fields[0])
-    for line in (files.optional("/proc/net/ipv6_route") or "").splitlines():
-        fields = line.split()
+    for line in (files.optional("/proc/net/ipv6_route") or "").split("\n"):
+        fields = [field for field in line.split(" ") if field]
         # destination ::/0 over a real gateway; the kernel lists an unreachable ::/0 on lo besides
         if len(fields) > 9 and fields[0] == "0" * 32 and fields[1] == "00" and fields[9] != "lo":
             names.add(fields[9])

@@ -11,6 +11,14 @@ import re
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ud800-\udfff]")
 
 
+def is_number(text: str) -> bool:
+    """Whether ``text`` is a number as the kernel writes them into names: ASCII digits alone, at most nine.
+
+    ``str.isdigit`` says yes to digits that ``int`` refuses (superscripts), which anybody may put into a tree of files.
+    """
+    return text.isascii() and text.isdigit() and len(text) <= 9
+
+
 def printable(text: str, limit: int = 200) -> str:
     """``text`` with every control character as a visible escape, cut at ``limit`` characters."""
     shown = _UNSAFE.sub(_escape, text)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tuner.host.cpulist import CpuListError, CpuSet, parse_list
 from tuner.host.files import HostFiles
+from tuner.host.text import is_number
 
 PF_KTHREAD = 0x00200000
 PF_NO_SETAFFINITY = 0x04000000
@@ -33,8 +34,8 @@ def thread_ids(files: HostFiles) -> list[tuple[int, int]]:
     """All (pid, tid). Processes that end meanwhile are left out; a captured tree has processes without ``task``."""
     found = []
     for entry in files.entries("/proc"):
-        if entry.isdigit():
-            tasks = [int(t) for t in files.entries(f"/proc/{entry}/task") if t.isdigit()]
+        if is_number(entry):
+            tasks = [int(t) for t in files.entries(f"/proc/{entry}/task") if is_number(t)]
             found += [(int(entry), tid) for tid in tasks or [int(entry)]]
     return found
 
@@ -69,7 +70,7 @@ def read_thread(
 
 
 def _allowed(status: str) -> CpuSet:
-    for line in status.splitlines():
+    for line in status.split("\n"):
         if line.startswith("Cpus_allowed_list:"):
             try:
                 return parse_list(line.partition(":")[2].strip())
@@ -80,7 +81,7 @@ def _allowed(status: str) -> CpuSet:
 
 def cgroup_of(files: HostFiles, pid: int) -> str:
     """The process's cgroup in the v2 hierarchy, ``/`` where it is in none."""
-    for line in (files.optional(f"/proc/{pid}/cgroup") or "").splitlines():
+    for line in (files.optional(f"/proc/{pid}/cgroup") or "").split("\n"):  # splitlines ends a line at \\x1c, too
         if line.startswith("0::"):
             return line[3:]
     return "/"

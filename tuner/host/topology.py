@@ -11,8 +11,9 @@ Facts behind the reading (Documentation/ABI/stable/sysfs-devices-system-cpu, dri
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from tuner.host.cpulist import CpuListError, CpuSet, parse_list
+from tuner.host.cpulist import MAX_CPUS, CpuListError, CpuSet, parse_list
 from tuner.host.files import HostFiles
+from tuner.host.text import is_number
 
 CPU_ROOT = "/sys/devices/system/cpu"
 NODE_ROOT = "/sys/devices/system/node"
@@ -76,7 +77,8 @@ def read_topology(files: HostFiles) -> Topology:
     Raises:
         OSError: there is no /sys/devices/system/cpu: not a Linux host, or the wrong directory given as root.
     """
-    directories = [int(e[3:]) for e in files.entries(CPU_ROOT) if e.startswith("cpu") and e[3:].isdigit()]
+    entries = [e.removeprefix("cpu") for e in files.entries(CPU_ROOT) if e.startswith("cpu")]
+    directories = [int(number) for number in entries if is_number(number) and int(number) < MAX_CPUS]
     if not directories:
         raise FileNotFoundError(2, "no CPUs below", CPU_ROOT)
     present = _list(files, f"{CPU_ROOT}/present") or frozenset(directories)
@@ -118,7 +120,7 @@ def _online_by_flag(files: HostFiles, cpus: list[int]) -> CpuSet:
 def _read_nodes(files: HostFiles, known: CpuSet) -> dict[int, CpuSet]:
     nodes = {}
     for entry in files.entries(NODE_ROOT):
-        if entry.startswith("node") and entry[4:].isdigit():
+        if entry.startswith("node") and is_number(entry[4:]):
             cpus = _list(files, f"{NODE_ROOT}/{entry}/cpulist") & known
             if cpus:  # a node of memory alone has no CPUs
                 nodes[int(entry[4:])] = cpus
