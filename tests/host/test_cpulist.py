@@ -2,6 +2,7 @@
 
 import contextlib
 import glob
+import itertools
 import os
 import re
 
@@ -47,7 +48,7 @@ def test_a_formatted_list_is_the_shortest_in_ascending_order(cpus):
     text = format_list(cpus)
     spans = [tuple(map(int, part.split("-"))) for part in text.split(",") if part]
     assert all(len(span) == 1 or span[0] < span[1] for span in spans)
-    assert all(left[-1] + 1 < right[0] for left, right in zip(spans, spans[1:], strict=False))
+    assert all(left[-1] + 1 < right[0] for left, right in itertools.pairwise(spans))
 
 
 @given(cpu_sets, st.integers(0, 700))
