@@ -1,0 +1,68 @@
+"""What a ring looks like in memory, and where a feed keeps its sequence number: linux/if_packet.h as offsets.
+
+``ingest/rings/walk.c`` holds the same numbers.
+"""
+
+import mmap
+from dataclasses import dataclass
+
+STATUS_USER = 1
+STATUS_LOSING = 4
+
+V2 = 2  # fixed frames, one status each: a packet can be read as soon as it lies there
+V3 = 3  # packed blocks, one status each: cheap at high rates, late by up to the block's timeout
+
+V2_HEADER = 52  # tpacket2_hdr aligned to 16, then sockaddr_ll: no packet starts before
+V2_PROTOCOL = 34  # sockaddr_ll.sll_protocol, big-endian
+V3_HEADER = 68
+V3_PROTOCOL = 50
+V3_BLOCK_HEADER = 48
+V3_BLOCK_STATUS = 8
+
+STREAMS = 64
+WINDOW = 1024  # sequence numbers behind the newest for which late and repeated are told apart
+OUTSIDE_RUN = 16  # so many packets in a row outside of the window mean that the sequence began anew
+FAR_AHEAD = 1 << 31
+LAST_SEQUENCE = 1 << 63
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """One ring's memory: ``units`` frames of ``unit_bytes`` (``version`` V2) or as many blocks (V3)."""
+
+    memory: mmap.mmap | bytearray
+    version: int
+    unit_bytes: int
+    units: int
+
+    def __post_init__(self) -> None:
+        smallest = V2_HEADER if self.version == V2 else V3_BLOCK_HEADER + V3_HEADER
+        if self.version not in (V2, V3) or self.unit_bytes < smallest or self.unit_bytes % 8 or self.units < 1:
+            raise ValueError(f"no such ring: version {self.version}, {self.units} units of {self.unit_bytes} bytes")
+        if len(self.memory) < self.unit_bytes * self.units:
+            raise ValueError(f"{self.units} units of {self.unit_bytes} bytes do not fit into {len(self.memory)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """Where a datagram says which number it has. Offsets and widths in bytes of the UDP payload.
+
+    A format that numbers messages has a count field: the datagram holds ``count`` numbers from ``sequence`` on, and a count
+    of 0 or ``end_count`` means none. Without a count field (``count_width`` 0) each datagram is one number.
+    """
+
+    name: str
+    sequence_offset: int
+    sequence_width: int
+    big_endian: bool
+    count_offset: int = 0
+    count_width: int = 0
+    end_count: int = 0
+    port: int = 0  # UDP destination port; 0: any
+
+    def __post_init__(self) -> None:
+        fits = self.sequence_width in (4, 8) and self.count_width in (0, 1, 2, 4)
+        if not fits or not 0 <= self.port < 65536 or not 0 <= self.end_count < 1 << 32:
+            raise ValueError(f"no such framing: {self}")
+        if not (0 <= self.sequence_offset < 65536 and 0 <= self.count_offset < 65536):
+            raise ValueError(f"an offset that no datagram has: {self}")

@@ -1,0 +1,153 @@
+"""Sequence accounting in Python, number by number as ``walk.c`` does it: the oracle of the native one."""
+
+import struct
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ingest.rings.counters import Followed, StreamCounters
+from ingest.rings.layout import FAR_AHEAD, LAST_SEQUENCE, OUTSIDE_RUN, STREAMS, WINDOW, Framing
+
+_PORTS = struct.Struct(">xxHH")
+
+
+@dataclass(slots=True)
+class _Stream:
+    first: int = 0
+    expected: int = 0
+    received: int = 0
+    lost: int = 0
+    duplicate: int = 0
+    reordered: int = 0
+    outside: int = 0
+    outside_run: int = 0
+    resets: int = 0
+    heartbeats: int = 0
+    seen: set[int] = field(default_factory=set)  # numbers of the window below ``expected``
+
+    def start(self, sequence: int, count: int) -> None:
+        self.first = self.expected = sequence
+        self.outside_run = 0
+        self.advance(sequence, count)
+
+    def advance(self, sequence: int, count: int) -> None:
+        self.lost += sequence - self.expected
+        self.received += count
+        self.expected = sequence + count
+        self.seen.update(range(max(sequence, self.expected - WINDOW), self.expected))
+        if len(self.seen) > 2 * WINDOW:
+            self.seen = {number for number in self.seen if number >= self.expected - WINDOW}
+
+    def late(self, sequence: int, count: int) -> None:
+        old = min(count, self.expected - sequence)
+        for number in range(sequence, sequence + old):
+            if number in self.seen:
+                self.duplicate += 1
+            else:
+                self.seen.add(number)
+                self.reordered += 1
+                self.received += 1
+                self.lost -= 1
+        if count > old:
+            self.advance(self.expected, count - old)
+
+    def follow(self, sequence: int, count: int) -> None:
+        behind = self.expected - sequence
+        if behind > WINDOW or -behind > FAR_AHEAD or (behind > 0 and sequence < self.first):
+            self.outside += 1
+            self.outside_run += 1
+            if self.outside_run >= OUTSIDE_RUN:
+                self.resets += 1
+                self.seen.clear()
+                self.start(sequence, count)
+            return
+        self.outside_run = 0
+        self.heartbeats += count == 0
+        if behind > 0:
+            self.late(sequence, count)
+        else:
+            self.advance(sequence, count)
+
+
+class Sequences:
+    """The streams of one walker, told apart by destination address and port."""
+
+    def __init__(self, framing: Framing) -> None:
+        self._framing = framing
+        self._streams: dict[tuple[bytes, int], _Stream] = {}
+        self._unread = 0
+        self._unfollowed = 0
+
+    def datagram(self, packet: memoryview, protocol: int) -> None:
+        """One packet from its network header to its last captured byte; ``protocol`` is its ethertype."""
+        for _ in range(2):
+            if protocol not in (0x8100, 0x88A8) or len(packet) < 4:
+                break
+            protocol, packet = packet[2] << 8 | packet[3], packet[4:]
+        if protocol == 0x0800:
+            if len(packet) < 20 or packet[0] >> 4 != 4 or packet[9] != 17:
+                return
+            if (packet[6] << 8 | packet[7]) & 0x3FFF:
+                self._unread += 1
+                return
+            header, address = (packet[0] & 15) * 4, bytes(packet[16:20])
+            if header < 20:
+                return
+        elif protocol == 0x86DD:
+            if len(packet) < 40 or packet[0] >> 4 != 6 or packet[6] != 17:
+                return
+            header, address = 40, bytes(packet[24:40])
+        else:
+            return
+        if len(packet) < header + 8:
+            self._unread += 1
+            return
+        port, length = _PORTS.unpack_from(packet, header)
+        if self._framing.port and port != self._framing.port:
+            return
+        self._payload(packet[header + 8 : header + max(8, length)], address, port)
+
+    def _payload(self, payload: memoryview, address: bytes, port: int) -> None:
+        framing = self._framing
+        order: Literal["big", "little"] = "big" if framing.big_endian else "little"
+        sequence_end = framing.sequence_offset + framing.sequence_width
+        count_end = framing.count_offset + framing.count_width
+        if sequence_end > len(payload) or (framing.count_width and count_end > len(payload)):
+            self._unread += 1
+            return
+        sequence = int.from_bytes(payload[framing.sequence_offset : sequence_end], order)
+        count = 1
+        if framing.count_width:
+            count = int.from_bytes(payload[framing.count_offset : count_end], order)
+        if framing.end_count and count == framing.end_count:
+            count = 0
+        if sequence > LAST_SEQUENCE:
+            self._unread += 1
+            return
+        stream = self._streams.get((address, port))
+        if stream is None:
+            if len(self._streams) >= STREAMS:
+                self._unfollowed += 1
+                return
+            stream = self._streams[address, port] = _Stream()
+        if stream.received or stream.expected:
+            stream.follow(sequence, count)
+        else:
+            stream.start(sequence, count)
+
+    def followed(self) -> Followed:
+        """See ``Walker.followed``."""
+        streams = [
+            StreamCounters(
+                address=address,
+                port=port,
+                received=each.received,
+                lost=each.lost,
+                duplicate=each.duplicate,
+                reordered=each.reordered,
+                outside=each.outside,
+                resets=each.resets,
+                heartbeats=each.heartbeats,
+            )
+            for (address, port), each in sorted(self._streams.items())
+        ]
+        return Followed(tuple(streams), self._unread, self._unfollowed)

@@ -1,0 +1,254 @@
+"""The walker in Python: ``walk.c`` line by line, for hosts without a compiler and as the oracle of the tests.
+
+A packet costs about half a microsecond: good for a million packets a second, not more.
+"""
+
+import ctypes
+import platform
+import select
+import struct
+import time
+from collections.abc import Callable, Sequence
+
+from ingest.histogram import BUCKETS, Histogram, bucket_of
+from ingest.rings.counters import NOTHING, Followed, Walked
+from ingest.rings.layout import (
+    STATUS_LOSING,
+    STATUS_USER,
+    V2,
+    V2_HEADER,
+    V2_PROTOCOL,
+    V3_BLOCK_HEADER,
+    V3_BLOCK_STATUS,
+    V3_HEADER,
+    V3_PROTOCOL,
+    Area,
+    Framing,
+)
+from ingest.rings.sequence_python import Sequences
+from ingest.rings.walk import Ended, WalkerMissing
+
+_V2_FRAME = struct.Struct("=IIIHHII")  # status, length, captured, mac, net, seconds, nanoseconds
+_V3_FRAME = struct.Struct("=IIIIIIHH")  # next, seconds, nanoseconds, captured, length, status, mac, net
+_V3_BLOCK = struct.Struct("=II")  # packets, offset of the first, at byte 12
+_PROTOCOL = struct.Struct(">H")
+_SECOND_NS = 1_000_000_000
+_BATCH = 64
+_FAILURES = select.POLLERR | select.POLLHUP | select.POLLNVAL
+_ORDERED = ("x86_64", "i686", "i386", "AMD64")  # processors that keep loads and stores in the order that we need
+_SEQ_CST = 5
+
+
+def _no_fence() -> None:
+    pass
+
+
+def memory_fence(machine: str | None = None) -> Callable[[], None]:
+    """What orders our reading of a status with that of the packet behind it, and the packet with handing it back.
+
+    Nothing on x86. Elsewhere a plain load of Python's is not enough (an ``ldr``, where ``ldar`` is due).
+
+    Raises:
+        WalkerMissing: a processor that needs a fence, and no libatomic to get it from.
+    """
+    if (machine or platform.machine()) in _ORDERED:
+        return _no_fence
+    try:
+        fence = ctypes.CDLL("libatomic.so.1").atomic_thread_fence
+    except (OSError, AttributeError) as error:
+        raise WalkerMissing(
+            "the Python walker needs libatomic on this processor; install libatomic1, or a C compiler for the native walker"
+        ) from error
+    fence.argtypes, fence.restype = (ctypes.c_int,), None
+    return lambda: fence(_SEQ_CST)
+
+
+class _RingWalk:
+    """One ring's cursor and counters."""
+
+    def __init__(self, area: Area, sequences: Sequences | None, fixed_now_ns: int, fence: Callable[[], None]) -> None:
+        self._area = area
+        self._bytes = memoryview(area.memory)[: area.unit_bytes * area.units]
+        self._words = self._bytes.cast("B").cast("I")  # a status is loaded and stored as one word
+        self._sequences = sequences
+        self._fixed_now_ns = fixed_now_ns
+        self._fence = fence
+        self._cursor = 0
+        self._clear()
+
+    def _clear(self) -> None:
+        self._packets = self._octets = self._truncated = self._losing = 0
+        self._malformed_frames = self._malformed_blocks = 0
+        self._negative = self._max_ns = 0
+        self._buckets = [0] * BUCKETS
+
+    def take(self) -> Walked:
+        if not (self._packets or self._malformed_frames or self._malformed_blocks):
+            return NOTHING
+        taken = Walked(
+            packets=self._packets,
+            bytes=self._octets,
+            truncated=self._truncated,
+            malformed_frames=self._malformed_frames,
+            malformed_blocks=self._malformed_blocks,
+            losing=self._losing,
+            latency=Histogram(tuple(self._buckets), self._negative, self._max_ns),
+        )
+        self._clear()
+        return taken
+
+    def close(self) -> None:
+        self._words.release()
+        self._bytes.release()
+
+    def drain(self) -> int:
+        return self._drain_frames() if self._area.version == V2 else self._drain_blocks()
+
+    def _now(self) -> int:
+        return self._fixed_now_ns or time.time_ns()
+
+    def _drain_frames(self) -> int:
+        size, units, words = self._area.unit_bytes, self._area.units, self._words
+        frames = 0
+        while frames < units:
+            ready, at = 0, self._cursor
+            while ready < min(_BATCH, units - frames) and words[at * size >> 2] & STATUS_USER:
+                ready += 1
+                at = at + 1 if at + 1 < units else 0
+            if not ready:
+                break
+            self._fence()
+            now = self._now()
+            for _ in range(ready):
+                start = self._cursor * size
+                status, length, captured, mac, net, seconds, nanoseconds = _V2_FRAME.unpack_from(self._bytes, start)
+                if mac < V2_HEADER:
+                    self._malformed_frames += 1
+                else:
+                    self._account((start, size, V2_PROTOCOL), (length, captured, mac, net), (seconds, nanoseconds), status, now)
+                self._fence()
+                words[start >> 2] = 0
+                self._cursor = self._cursor + 1 if self._cursor + 1 < units else 0
+            frames += ready
+        return frames
+
+    def _drain_blocks(self) -> int:
+        size, units, words = self._area.unit_bytes, self._area.units, self._words
+        blocks = 0
+        while blocks < units:
+            start = self._cursor * size
+            status_word = start + V3_BLOCK_STATUS >> 2
+            if not words[status_word] & STATUS_USER:
+                break
+            self._fence()
+            self._block(start, size)
+            self._fence()
+            words[status_word] = 0
+            self._cursor = self._cursor + 1 if self._cursor + 1 < units else 0
+            blocks += 1
+        return blocks
+
+    def _block(self, start: int, size: int) -> None:
+        packets, at = _V3_BLOCK.unpack_from(self._bytes, start + 12)
+        now = self._now()
+        if packets > size // V3_HEADER:
+            self._malformed_blocks += 1
+            return
+        for left in range(packets, 0, -1):
+            if at < V3_BLOCK_HEADER or at > size - V3_HEADER:
+                self._malformed_blocks += 1
+                return
+            following, seconds, nanoseconds, captured, length, status, mac, net = _V3_FRAME.unpack_from(self._bytes, start + at)
+            room = size - at
+            if left > 1 and (following < V3_HEADER or following > room):
+                self._malformed_blocks += 1
+                return
+            if mac < V3_HEADER:
+                self._malformed_frames += 1
+            else:
+                bounds = (start + at, following if left > 1 else room, V3_PROTOCOL)
+                self._account(bounds, (length, captured, mac, net), (seconds, nanoseconds), status, now)
+            at += following
+
+    def _account(
+        self,
+        bounds: tuple[int, int, int],
+        sizes: tuple[int, int, int, int],
+        stamp: tuple[int, int],
+        status: int,
+        now: int,
+    ) -> None:
+        start, size, protocol_at = bounds
+        length, captured, mac, net = sizes
+        seconds, nanoseconds = stamp
+        end = mac + captured
+        if net < mac or captured > length or end > size or nanoseconds >= _SECOND_NS:
+            self._malformed_frames += 1
+            return
+        self._packets += 1
+        self._octets += length
+        self._truncated += captured < length
+        self._losing += bool(status & STATUS_LOSING)
+        latency = now - seconds * _SECOND_NS - nanoseconds
+        if latency < 0:
+            self._negative += 1
+        else:
+            self._buckets[bucket_of(latency)] += 1
+            self._max_ns = max(self._max_ns, latency)
+        if self._sequences is not None and net < end:
+            (protocol,) = _PROTOCOL.unpack_from(self._bytes, start + protocol_at)
+            self._sequences.datagram(self._bytes[start + net : start + end], protocol)
+
+
+class PythonWalker:
+    """See ``ingest.rings.walk.Walker``."""
+
+    name = "python"
+
+    def __init__(self, areas: Sequence[Area], framing: Framing | None = None, fixed_now_ns: int = 0) -> None:
+        fence = memory_fence()
+        self._sequences = Sequences(framing) if framing is not None else None
+        self._rings = [_RingWalk(area, self._sequences, fixed_now_ns, fence) for area in areas]
+        self._stopped = False
+
+    def drain(self) -> int:
+        """See Walker."""
+        return sum(ring.drain() for ring in self._rings)
+
+    def run(self, fds: Sequence[int], stop_fd: int, until_ns: int, pause_ns: int) -> Ended:
+        """See Walker."""
+        poll = select.poll()
+        for fd in (*fds, stop_fd):
+            poll.register(fd, select.POLLIN)
+        while not self._stopped:
+            found = self.drain()
+            left = until_ns - time.monotonic_ns()
+            if left <= 0:
+                return Ended.DEADLINE
+            if found and pause_ns:
+                time.sleep(min(pause_ns, left) / _SECOND_NS)
+                continue
+            events = dict(poll.poll(min(left / 1e6, 1e9)))
+            if stop_fd in events:
+                return Ended.STOPPED
+            if any(mask & _FAILURES for mask in events.values()):
+                return Ended.FAILED
+        return Ended.STOPPED
+
+    def stop(self) -> None:
+        """See Walker."""
+        self._stopped = True
+
+    def take(self) -> tuple[Walked, ...]:
+        """See Walker."""
+        return tuple(ring.take() for ring in self._rings)
+
+    def followed(self) -> Followed:
+        """See Walker."""
+        return self._sequences.followed() if self._sequences is not None else Followed()
+
+    def close(self) -> None:
+        """See Walker."""
+        for ring in self._rings:
+            ring.close()
+        self._rings = []
