@@ -10,29 +10,18 @@ from tuner.host.files import HostFiles
 from tuner.host.nics import NET_ROOT, default_route_names, pci_address, read_nics, valid_name
 from tuner.host.text import printable
 
-HOSTILE = [
-    "a\x1b[2Jb",
-    "eth(0)",
-    "a) b".replace(" ", "_"),
-    "\udcff\udcfe",
-    "$(reboot)",
-    "-rf",
-    "..x",
-    "a,b",
-    "größe",
-    "\x1c",
-    "\u2003x",
-]
+HOSTILE = ["a\x1b[2Jb", "eth(0)", "a)_b", "\udcff\udcfe", "$(reboot)", "-rf", "..x", "a,b", "größe", "\x1c", "\u2003x"]
+ROUTE_HEAD = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
+ZERO = "0" * 32
 
 
 def nic_tree(name: str, device: str = "/sys/devices/pci0000:00/0000:00:1c.0/0000:42:00.0", **attributes: str) -> dict[str, str]:
     """One interface behind a device, as sysfs shows it."""
     base = f"{device}/net/{name}"
-    depth = "../" * 3
     files = {f"{base}/{key}": f"{value}\n" for key, value in {"ifindex": "7", "mtu": "1500", **attributes}.items()}
     return files | {
-        f"{NET_ROOT}/{name}": f"-> {depth}{base.removeprefix('/sys/')}",
-        f"{base}/device": f"-> {depth}{device.removeprefix('/sys/')}" if False else "-> ../..",
+        f"{NET_ROOT}/{name}": f"-> ../../{base.removeprefix('/sys/')}",
+        f"{base}/device": "-> ../..",
         f"{device}/driver": "-> ../../../bus/pci/drivers/ixgbe",
         f"{base}/queues/rx-0/": "",
         f"{base}/queues/rx-1/": "",
@@ -108,7 +97,7 @@ def test_everything_that_is_read_of_a_nic(tree):
     files = tree(
         nic_tree("eth2", address="52:54:00:00:00:02", flags="0x1003", carrier="1", speed="25000", mtu="9000", ifindex="12")
         | {"/sys/devices/system/node/node1/cpulist": "4-7\n", "/sys/bus/pci/devices/0000:42:00.0/numa_node": "1\n"}
-        | {"/proc/net/route": "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n"}
+        | {"/proc/net/route": ROUTE_HEAD}
     )
     nic = only(files)
     assert (nic.name, nic.ifindex, nic.pci, nic.mac) == ("eth2", 12, "0000:42:00.0", "52:54:00:00:00:02")
@@ -133,9 +122,7 @@ def test_up_is_a_flag(tree, flags, up):
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_an_interface_may_be_called_anything_that_the_kernel_takes(tree, name):
-    route = (
-        f"Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n{name}\t00000000\t010200C0\t3\t0\t0\t0\t00000000\t0\n"
-    )
+    route = f"{ROUTE_HEAD}{name}\t00000000\t010200C0\t3\t0\t0\t0\t00000000\t0\t0\t0\n"
     nic = only(tree(nic_tree(name, mtu="9000") | {"/proc/net/route": route}))
     assert (nic.name, nic.mtu, nic.pci, nic.default_route) == (name, 9000, "0000:42:00.0", True)
     assert "\x1b" not in printable(nic.name)
@@ -150,7 +137,7 @@ def test_a_file_among_the_interfaces_is_none(tree):
     assert only(tree(nic_tree("eth0") | {f"{NET_ROOT}/bonding_masters": "bond0\n"})).name == "eth0"
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a:b", "a b", "a\tb", "a\nb", "x" * 16, "ö" * 8, "a\0b"])
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a:b", "a b", "a\tb", "a\nb", "à", "x" * 16, "ö" * 8, "a\0b"])
 def test_names_that_are_refused(name):
     assert not valid_name(name)
 
@@ -191,9 +178,6 @@ def test_every_byte_is_judged_as_the_kernel_judges_it():
 
 
 # ------------------------------------------------------------------------------------------------------- default routes
-
-ROUTE_HEAD = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
-ZERO = "0" * 32
 
 
 def test_default_routes_of_both_families(tree):

@@ -55,7 +55,7 @@ def valid_name(name: str) -> bool:
     raw = name.encode("utf-8", "surrogateescape")
     if not 0 < len(raw) <= NAME_BYTES or name in (".", ".."):
         return False
-    return not any(byte in b"/:\0" or bytes((byte,)).isspace() for byte in raw)
+    return not any(byte in b"/:\0\xa0" or bytes((byte,)).isspace() for byte in raw)  # 0xa0 is white space in lib/ctype.c
 
 
 def read_nics(files: HostFiles) -> tuple[Nic, ...]:
