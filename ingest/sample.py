@@ -67,6 +67,7 @@ class IrqSample:
     requested: str = ""  # CPU list; numbered interrupts only
     effective: str = ""
     managed: bool = False
+    receives: bool = False  # serves a receive queue of a NIC
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,12 @@
 import argparse
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from ingest.collector import Collector
-from ingest.rings.walk import walker_name
-
-from ingest.sample import Sample
+from ingest.rings.walk import WalkerMissing, open_walker
+from ingest.sample import NicSample, Sample
 from tuner.conflicts import Conflict, find
 from tuner.host.text import printable
 from tuner.plan import Change, exit_status
@@ -63,32 +61,28 @@ def _record(context: Context, sample: Sample, conflicts: tuple[Conflict, ...], d
         "transaction": transaction,
         "drift": [change.to_json() for change in drift],
         "conflicts": [asdict(conflict) for conflict in conflicts],
-        "walker": walker_name(),
-        "rings_of": _rings(context),
+        "walker": _walker(),
     }
 
 
-def _rings(context: Context) -> dict[str, dict[str, int]]:
-    rings = {}
-    for nic in context.inventory.nics:
-        if nic.physical:
-            try:
-                found = context.host.syscalls.rings(nic.name)
-            except OSError:
-                continue
-            rings[nic.name] = {"rx": found.rx, "rx_max": found.rx_max, "tx": found.tx, "tx_max": found.tx_max}
-    return rings
+def _walker() -> str:
+    """The name of the walker that a packet ring would use here."""
+    try:
+        walker = open_walker([])
+    except WalkerMissing:
+        return "none"
+    name = walker.name
+    walker.close()
+    return name
 
 
 def _text(context: Context, sample: Sample, conflicts: tuple[Conflict, ...], drift: list[Change]) -> str:
-    parts = [_head(context, sample, drift), _cores(sample), _nics(sample, _rings(context)), _losses(sample)]
+    parts = [_head(context, sample, drift), _cores(sample), _nics(sample), _losses(sample)]
     if conflicts:
         rows = [(c.program, str(c.pid), c.what, c.remedy) for c in conflicts]
         parts.append(table(("conflict", "pid", "it", "remedy"), rows))
-    parts.append(
-        f"packet ring: {walker_name()} walker"
-        + ("" if walker_name() == "native" else " (about 60 x slower: no C compiler was found)")
-    )
+    slower = "" if _walker() == "native" else " (far slower: without a C compiler at installation the native one was not built)"
+    parts.append(f"packet ring: {_walker()} walker{slower}")
     return "\n\n".join(parts)
 
 
@@ -142,26 +136,25 @@ def _cores(sample: Sample) -> str:
     return table(headers, rows, "rrlrlrrrrrrr")
 
 
-def _nics(sample: Sample, rings: Mapping[str, Mapping[str, int]]) -> str:
-    rows = []
-    for nic in sample.nics:
-        ring = rings.get(nic.name)
-        rows.append(
-            (
-                printable(nic.name),
-                nic.driver or "-",
-                "-" if nic.node < 0 else str(nic.node),
-                "up" if nic.up else "down",
-                f"{nic.speed_mbps}" if nic.speed_mbps else "-",
-                f"{ring['rx']}/{ring['rx_max']}" if ring else "-",
-                str(len(nic.queues)) if nic.queues else "-",
-                _rate(nic.rx_packets_per_s),
-                _rate(nic.tx_packets_per_s),
-                _rate(nic.drops_per_s),
-            )
-        )
+def _nics(sample: Sample) -> str:
+    rows = [_nic_row(nic) for nic in sample.nics]
     headers = ("nic", "driver", "node", "link", "Mb/s", "rx ring", "queues", "rx/s", "tx/s", "drops/s")
     return table(headers, rows, "llrlrrrrrr")
+
+
+def _nic_row(nic: NicSample) -> tuple[str, ...]:
+    return (
+        printable(nic.name),
+        nic.driver or "-",
+        "-" if nic.node < 0 else str(nic.node),
+        "up" if nic.up else "down",
+        f"{nic.speed_mbps}" if nic.speed_mbps else "-",
+        f"{nic.rx_ring}/{nic.rx_ring_max}" if nic.rx_ring else "-",
+        str(len(nic.queues)) if nic.queues else "-",
+        _rate(nic.rx_packets_per_s),
+        _rate(nic.tx_packets_per_s),
+        _rate(nic.drops_per_s),
+    )
 
 
 def _losses(sample: Sample) -> str:

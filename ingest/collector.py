@@ -1,0 +1,183 @@
+"""The collector: counters in, one sample a tick out, at a cost that is measured and told.
+
+It reads procfs and sysfs and nothing else: no MSR, no perf counter of another CPU, no tracepoint, each of which would interrupt
+the core that it asks about. It binds itself to housekeeping CPUs, keeps its descriptors, and takes ticks at absolute times: one
+that comes too late is counted and left out, never piled up.
+"""
+
+import contextlib
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+from ingest.core_samples import CoreReader
+from ingest.counters import nic as nic_counters
+from ingest.counters import snmp, softirqs, softnet, stat
+from ingest.counters.interrupts import Parser
+from ingest.counters.kept import KeptFile
+from ingest.irq_samples import IrqReader
+from ingest.losses import losses
+from ingest.nic_samples import NicReader
+from ingest.rates import Rates
+from ingest.roles import default_roles, isolated_cpus
+from ingest.sample import Cost, Event, NicSample, Sample
+from tuner.host.cpulist import format_list
+from tuner.host.host import Host
+from tuner.host.topology import Topology, read_topology
+
+# Affinities, roles and interfaces change when somebody changes them: reading N small files every tick would be the main cost.
+SLOW_S = 5.0
+_RESERVED = frozenset({"isolated", "rx", "tx", "app"})
+
+
+class Collector:
+    """One host's counters, read tick by tick.
+
+    Args:
+        host: where to read.
+        roles: CPU -> role as the active profile has it; the kernel's own knowledge fills the rest.
+        profile: the active profile's name, for the samples.
+    """
+
+    def __init__(self, host: Host, roles: Mapping[int, str] | None = None, profile: str = "") -> None:
+        self._host = host
+        self._given = dict(roles or {})
+        self._profile = profile
+        self._files = {
+            name: KeptFile(host.files, path)
+            for name, path in (
+                ("interrupts", "/proc/interrupts"),
+                ("softirqs", "/proc/softirqs"),
+                ("softnet", "/proc/net/softnet_stat"),
+                ("stat", "/proc/stat"),
+                ("snmp", "/proc/net/snmp"),
+                ("netstat", "/proc/net/netstat"),
+            )
+        }
+        self._parser = Parser()
+        self._rates = Rates()
+        self._topology = read_topology(host.files)
+        self._roles: dict[int, str] = {}
+        self._irqs = IrqReader(host)
+        self._nics = NicReader(host)
+        self._slow_until = 0.0
+        self._sequence = 0
+        self._last_ns = 0
+        self._last_cpu_ns = 0
+        self.late_ticks = 0
+        self._refresh()
+
+    @property
+    def topology(self) -> Topology:
+        """The CPUs as they were last read."""
+        return self._topology
+
+    @property
+    def roles(self) -> Mapping[int, str]:
+        """CPU -> role."""
+        return self._roles
+
+    def _refresh(self) -> tuple[Event, ...]:
+        before = {nic.name for nic in self._nics.nics}
+        self._topology = read_topology(self._host.files)
+        self._roles = default_roles(self._topology, isolated_cpus(self._host.files, self._topology)) | {
+            cpu: role for cpu, role in self._given.items() if cpu in self._topology.online
+        }
+        self._nics.refresh()
+        self._irqs.refresh(self._nics.nics)
+        self._slow_until = time.monotonic() + SLOW_S
+        now = {nic.name for nic in self._nics.nics}
+        gone = [Event("warn", name, "the interface is gone") for name in sorted(before - now)] if self._sequence else []
+        back = [Event("info", name, "the interface is here") for name in sorted(now - before)] if self._sequence else []
+        return (*gone, *back)
+
+    def tick(self) -> Sample:
+        """Reads everything once. The first sample has no rates."""
+        events = self._refresh() if time.monotonic() >= self._slow_until else ()
+        now_ns = time.monotonic_ns()
+        interval_s = (now_ns - self._last_ns) / 1e9 if self._sequence else 0.0
+        self._rates.begin(interval_s)
+        table = self._parser.parse(self._files["interrupts"].read() or b"")
+        if set(table.cpus) - set(self._topology.online):  # a CPU came online
+            events = (*events, *self._refresh())
+        rows = softnet.parse(self._files["softnet"].read() or b"", sorted(self._topology.online))
+        deferred = softirqs.parse(self._files["softirqs"].read() or b"")
+        times = stat.parse(self._files["stat"].read() or b"")
+        protocols = snmp.parse(self._files["snmp"].read() or b"") | snmp.parse(self._files["netstat"].read() or b"")
+        counters = {nic.name: nic_counters.read(self._host.files, nic.name) for nic in self._nics.nics}
+        irqs = self._irqs.samples(table, self._rates)
+        nics = tuple(self._nics.sample(nic, counters[nic.name], irqs, self._rates) for nic in self._nics.nics)
+        cores = CoreReader(self._topology, self._roles, self._rates).samples(table, irqs, deferred, rows, times)
+        self._sequence += 1
+        self._last_ns = now_ns
+        return Sample(
+            host=self._host.name,
+            source=self._host.source,
+            kernel=self._host.kernel,
+            sequence=self._sequence,
+            time_s=time.time(),
+            monotonic_ns=now_ns,
+            interval_s=interval_s,
+            cores=cores,
+            irqs=irqs,
+            nics=nics,
+            losses=losses({n: c for n, c in counters.items() if _physical(nics, n)}, rows, protocols, self._rates.of_loss),
+            events=events,
+            cost=self._cost(interval_s),
+            profile=self._profile,
+        )
+
+    def _cost(self, interval_s: float) -> Cost:
+        cpu_ns = time.process_time_ns()
+        spent = cpu_ns - self._last_cpu_ns if self._last_cpu_ns else 0
+        self._last_cpu_ns = cpu_ns
+        percent = spent / interval_s / 1e7 if interval_s else 0.0
+        return Cost(spent, round(percent, 3), format_list(os.sched_getaffinity(0)), self.late_ticks)
+
+    def stream(self, interval_s: float, count: int | None = None, before: Callable[[], None] | None = None) -> Iterator[Sample]:
+        """Samples every ``interval_s`` at absolute times, ``count`` of them or for ever; the first already has rates.
+
+        ``before`` is called ahead of each: a simulated host moves its clock there.
+        """
+        self.tick()
+        # every tool that wakes on the full second wakes together
+        start = time.monotonic() + random.uniform(0.0, min(0.05, interval_s / 4))  # noqa: S311
+        place = taken = 0
+        while count is None or taken < count:
+            place += 1
+            delay = start + place * interval_s - time.monotonic()
+            if delay < -interval_s:
+                missed = int(-delay / interval_s)
+                self.late_ticks += missed
+                place += missed
+                delay += missed * interval_s
+            if delay > 0:
+                time.sleep(delay)
+            if before is not None:
+                before()
+            yield self.tick()
+            taken += 1
+
+    def close(self) -> None:
+        """Lets go of all descriptors."""
+        for kept in self._files.values():
+            kept.close()
+
+
+def _physical(nics: tuple[NicSample, ...], name: str) -> bool:
+    return any(nic.name == name and nic.physical for nic in nics)
+
+
+def pin_to_housekeeping(topology: Topology, roles: Mapping[int, str]) -> frozenset[int]:
+    """Binds this process to the CPUs that no role reserves; where all are reserved, or it is refused, it stays as it is.
+
+    Returns:
+        The CPUs on which it may run now.
+    """
+    free = frozenset(cpu for cpu in topology.online if roles.get(cpu, "general") not in _RESERVED) - topology.boot_isolated
+    allowed = free & frozenset(os.sched_getaffinity(0)) or free
+    if allowed:
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, allowed)
+    return frozenset(os.sched_getaffinity(0))

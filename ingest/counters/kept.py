@@ -1,0 +1,47 @@
+"""A kernel file that is read again and again: one descriptor, one buffer, no text layer.
+
+Keeping the descriptor saves 6 to 10 µs a read. A seq_file starts anew at offset 0 and hands out at most 4 KiB per read(2), so a
+large one takes many; a descriptor whose object went away answers ENODEV and is opened anew.
+"""
+
+import os
+
+from tuner.host.files import HostFiles
+
+
+class KeptFile:
+    """One file of the host, kept open between reads."""
+
+    def __init__(self, files: HostFiles, name: str) -> None:
+        self._files = files
+        self.name = name
+        self._fd = -1
+        self._buffer = bytearray(1 << 14)
+
+    def read(self) -> bytes | None:
+        """The whole content; None where the host has no such file (any more)."""
+        for _ in range(2):
+            try:
+                if self._fd < 0:
+                    self._fd = os.open(self._files.path(self.name), os.O_RDONLY | os.O_CLOEXEC)
+                return self._read_all()
+            except OSError:
+                self.close()
+        return None
+
+    def _read_all(self) -> bytes:
+        size = 0
+        while True:
+            if size == len(self._buffer):
+                self._buffer.extend(bytes(len(self._buffer)))
+            with memoryview(self._buffer) as view:
+                got = os.preadv(self._fd, [view[size:]], size)
+            if not got:
+                return bytes(self._buffer[:size])
+            size += got
+
+    def close(self) -> None:
+        """Lets go of the descriptor."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

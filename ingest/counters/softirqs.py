@@ -1,0 +1,25 @@
+"""/proc/softirqs: deferred work per CPU, by kind. Columns are the *possible* CPUs (fs/proc/softirqs.c); 32-bit counts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Softirqs:
+    """``rows`` maps the kind (``NET_RX``) to counts in the order of ``cpus``."""
+
+    cpus: tuple[int, ...]
+    rows: Mapping[str, tuple[int, ...]]
+
+
+def parse(raw: bytes) -> Softirqs:
+    """The table; a line that is no row is left out."""
+    header, _, body = raw.partition(b"\n")
+    cpus = tuple(int(word[3:]) for word in header.split() if word.startswith(b"CPU") and word[3:].isdigit())
+    rows = {}
+    for line in body.split(b"\n"):
+        label, colon, rest = line.partition(b":")
+        counts = rest.split()
+        if colon and len(counts) >= len(cpus) and all(word.isdigit() for word in counts):
+            rows[label.strip().decode("ascii", "replace")] = tuple(int(word) for word in counts[: len(cpus)])
+    return Softirqs(cpus, rows)

@@ -1,0 +1,92 @@
+"""``quietcore watch``: the sample stream, as a table or as one JSON line a tick."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Iterator
+from functools import partial
+from types import FrameType
+
+from ingest.collector import Collector, pin_to_housekeeping
+from ingest.sample import CoreSample, Sample
+from ui.cli.context import Context, open_context
+from ui.cli.durations import duration
+from ui.cli.table import table
+
+MINIMUM_S = 0.1
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The arguments."""
+    parser.add_argument("--interval", metavar="TIME", type=duration, default=1.0, help="time between samples (default: 1s)")
+    parser.add_argument("--count", metavar="N", type=int, help="end after N samples (default: at Ctrl-C)")
+    parser.epilog = (
+        "Reads /proc and /sys from housekeeping CPUs only. The first sample comes after one interval: a rate needs two looks. "
+        "With --json each line is a whole sample, with the kernel's own counts beside the rates."
+    )
+
+
+class _Ended(Exception):
+    """Somebody asked for the end."""
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    raise _Ended
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints samples until the count, a signal, or until nobody reads them."""
+    if arguments.count is not None and arguments.count < 1:
+        print("quietcore watch: --count must be at least 1", file=sys.stderr)
+        return 1
+    interval_s = max(MINIMUM_S, arguments.interval)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
+    try:
+        with open_context(arguments) as context:
+            for sample in _samples(context, interval_s, arguments.count):
+                print(sample.to_json() if arguments.json else _text(sample), flush=True)
+    except _Ended:
+        return 0
+    return 0
+
+
+def _samples(context: Context, interval_s: float, count: int | None) -> Iterator[Sample]:
+    collector = Collector(context.host, context.roles(), context.active_profile())
+    pin_to_housekeeping(collector.topology, collector.roles)
+    before = partial(context.simulation.advance, interval_s) if context.simulation is not None else None
+    try:
+        yield from collector.stream(interval_s, count, before)
+    finally:
+        collector.close()
+
+
+def _text(sample: Sample) -> str:
+    rows = [_row(core) for core in sample.cores]
+    headers = ("cpu", "node", "role", "interruptions/s", "most of them", "softirq/s", "packets/s", "drops", "busy")
+    lost = [f"{loss.name} {loss.where} {loss.per_s:.0f}/s" for loss in sample.losses if loss.per_s]
+    cost = f"self {sample.cost.cpu_percent:.1f} % of CPU {sample.cost.cpus}"
+    kind = "  SIMULATED" if sample.source == "simulated" else ""
+    return "\n".join(
+        [
+            f"{sample.host}  sample {sample.sequence}{kind}  {cost}",
+            table(headers, rows, "rrlrlrrrr"),
+            "lost: " + ("; ".join(lost) or "nothing"),
+            "",
+        ]
+    )
+
+
+def _row(core: CoreSample) -> tuple[str, ...]:
+    cause = f"{core.top_cause} {core.top_cause_per_s:.0f}" if core.top_cause else "-"
+    return (
+        str(core.cpu),
+        str(core.node),
+        core.role,
+        f"{core.interruptions_per_s:.0f}",
+        cause,
+        f"{core.softirqs_per_s:.0f}",
+        f"{core.packets_per_s:.0f}",
+        str(core.backlog_drops),
+        f"{core.busy_percent:.0f}%",
+    )
