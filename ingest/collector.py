@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 from ingest.core_samples import CoreReader
-from ingest.counters import nic as nic_counters
 from ingest.counters import snmp, softirqs, softnet, stat
 from ingest.counters.interrupts import Parser
 from ingest.counters.kept import KeptFile
+from ingest.counters.nic import Statistics
 from ingest.irq_samples import IrqReader
-from ingest.losses import losses
+from ingest.losses import PROTOCOL_COUNTERS, losses
 from ingest.nic_samples import NicReader
 from ingest.rates import Rates
 from ingest.roles import default_roles, isolated_cpus
@@ -56,6 +56,8 @@ class Collector:
             )
         }
         self._parser = Parser()
+        self._protocols = snmp.Parser(PROTOCOL_COUNTERS)
+        self._statistics = Statistics(host.files)
         self._rates = Rates()
         self._topology = read_topology(host.files)
         self._roles: dict[int, str] = {}
@@ -104,8 +106,9 @@ class Collector:
         rows = softnet.parse(self._files["softnet"].read() or b"", sorted(self._topology.online))
         deferred = softirqs.parse(self._files["softirqs"].read() or b"")
         times = stat.parse(self._files["stat"].read() or b"")
-        protocols = snmp.parse(self._files["snmp"].read() or b"") | snmp.parse(self._files["netstat"].read() or b"")
-        counters = {nic.name: nic_counters.read(self._host.files, nic.name) for nic in self._nics.nics}
+        protocols = self._protocols.parse(self._files["snmp"].read() or b"")
+        protocols |= self._protocols.parse(self._files["netstat"].read() or b"")
+        counters = self._statistics.read(nic.name for nic in self._nics.nics)
         irqs = self._irqs.samples(table, self._rates)
         nics = tuple(self._nics.sample(nic, counters[nic.name], irqs, self._rates) for nic in self._nics.nics)
         cores = CoreReader(self._topology, self._roles, self._rates).samples(table, irqs, deferred, rows, times)
@@ -163,6 +166,7 @@ class Collector:
         """Lets go of all descriptors."""
         for kept in self._files.values():
             kept.close()
+        self._statistics.close()
 
 
 def _physical(nics: tuple[NicSample, ...], name: str) -> bool:

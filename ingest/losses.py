@@ -25,6 +25,8 @@ _PROTOCOL_STAGES = (
     (19, "UDP: memory", "Udp.MemErrors"),
 )
 
+PROTOCOL_COUNTERS = tuple(counter for _, _, counter in _PROTOCOL_STAGES)
+
 
 def losses(
     nics: Mapping[str, Mapping[str, int]], softnet: Iterable[Softnet], protocols: Mapping[str, int], rate: Rate

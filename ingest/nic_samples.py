@@ -34,9 +34,9 @@ class NicReader:
         def rate(counter: str) -> float:
             return rates.of(("nic", nic.name, counter), counters.get(counter, 0))
 
-        rings = self._rings.get(nic.name)
+        rings, shown = self._rings.get(nic.name), printable(nic.name)
         return NicSample(
-            name=printable(nic.name),
+            name=shown,
             driver=nic.driver,
             node=nic.node,
             up=nic.up,
@@ -53,6 +53,6 @@ class NicReader:
             queues=tuple(
                 QueueSample(irq.queue, int(irq.irq), irq.effective, irq.per_s)
                 for irq in irqs
-                if irq.device == printable(nic.name) and irq.queue is not None and irq.receives
+                if irq.receives and irq.queue is not None and irq.device == shown
             ),
         )

@@ -1,35 +1,56 @@
-"""/sys/class/net/X/statistics: what every interface counts (struct rtnl_link_stats64).
+"""What every interface counts: /proc/net/dev says which moved, /sys/class/net/X/statistics says how.
 
-64-bit counts that do not wrap but may start anew when a driver is reloaded. What each means is the driver's choice: ixgbe's
-rx_missed_errors are packets for which its buffer was full, i40e's those for which no descriptor was free.
+Facts (net/core/net-procfs.c, net-sysfs.c; struct rtnl_link_stats64): 64-bit counts that do not wrap but may start anew when a
+driver is reloaded. One read of /proc/net/dev covers all interfaces, but its drop column is rx_dropped + rx_missed_errors; the
+files below statistics keep them apart at one open each, so they are read only for an interface whose line has changed. What a
+counter means is the driver's choice: ixgbe's rx_missed_errors are packets for which its buffer was full, i40e's those for which no
+descriptor was free.
 """
 
+from collections.abc import Iterable
+
+from ingest.counters.kept import KeptFile
 from tuner.host.files import HostFiles
 
-# What the samples show; a driver's own counters (ethtool -S) can cost a firmware command each and are not read here.
+# A driver's own counters (ethtool -S) can cost a firmware command each and are not read here.
 NAMES = (
-    "rx_packets",
-    "tx_packets",
-    "rx_bytes",
-    "tx_bytes",
-    "rx_dropped",
-    "rx_missed_errors",
-    "rx_errors",
-    "rx_crc_errors",
-    "rx_fifo_errors",
-    "rx_over_errors",
-    "tx_dropped",
-    "tx_errors",
-    "multicast",
-)
+    "rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_dropped", "rx_missed_errors", "rx_errors", "rx_crc_errors",
+    "rx_fifo_errors", "rx_over_errors", "tx_dropped", "tx_errors", "multicast",
+)  # fmt: skip
 
 
-def read(files: HostFiles, name: str) -> dict[str, int]:
-    """The counters of one interface; empty where it is gone."""
-    base = f"/sys/class/net/{name}/statistics"
+class Statistics:
+    """The counters of all interfaces, read again where they moved."""
+
+    def __init__(self, files: HostFiles) -> None:
+        self._files = files
+        self._dev = KeptFile(files, "/proc/net/dev")
+        self._known: dict[str, tuple[bytes, dict[str, int]]] = {}
+
+    def read(self, names: Iterable[str]) -> dict[str, dict[str, int]]:
+        """Interface -> its counters; none for one that is gone."""
+        lines = parse_lines(self._dev.read() or b"")
+        self._known = {name: self._one(name, lines.get(name, b"")) for name in names}
+        return {name: counters for name, (_, counters) in self._known.items()}
+
+    def _one(self, name: str, line: bytes) -> tuple[bytes, dict[str, int]]:
+        known = self._known.get(name)
+        if known is not None and line and known[0] == line:
+            return known
+        base = f"/sys/class/net/{name}/statistics"
+        found = ((counter, self._files.number(f"{base}/{counter}")) for counter in NAMES)
+        return line, {counter: count for counter, count in found if count is not None}
+
+    def close(self) -> None:
+        """Lets go of the descriptor."""
+        self._dev.close()
+
+
+def parse_lines(raw: bytes) -> dict[str, bytes]:
+    """Interface -> the counts behind its name in /proc/net/dev, unparsed; the two header lines have no colon."""
     found = {}
-    for counter in NAMES:
-        count = files.number(f"{base}/{counter}")
-        if count is not None:
-            found[counter] = count
+    for line in raw.split(b"\n"):
+        name, colon, rest = line.rpartition(b":")  # a name may hold no colon, nor do the counts
+        if colon:
+            found[name.strip().decode("utf-8", "surrogateescape")] = rest
     return found

@@ -1,19 +1,43 @@
 """/proc/net/snmp and /proc/net/netstat: the protocols' counters, by the names in their own headers.
 
-Source: net/ipv4/proc.c. Lines come in pairs, names and values; new kernels add names, so nothing is found by position.
+Source: net/ipv4/proc.c. Lines come in pairs, names and values; new kernels add names, so nothing is found by position in the
+code. Where the names did not change since the last read, neither did their places, and only wanted values are parsed.
 """
 
+from collections.abc import Iterable
 
-def parse(raw: bytes) -> dict[str, int]:
-    """``Udp.RcvbufErrors`` -> count."""
-    found: dict[str, int] = {}
-    lines = raw.decode("ascii", "replace").splitlines()
-    for names, values in zip(lines[::2], lines[1::2], strict=False):
-        group, _, columns = names.partition(":")
-        other, _, counts = values.partition(":")
-        if group != other:
-            continue
-        for name, count in zip(columns.split(), counts.split(), strict=False):
-            if count.lstrip("-").isdigit():
-                found[f"{group}.{name}"] = int(count)
-    return found
+
+class Parser:
+    """Picks a few counters out of one of the two files, again and again.
+
+    Args:
+        wanted: names as ``Udp.RcvbufErrors``.
+    """
+
+    def __init__(self, wanted: Iterable[str]) -> None:
+        self._wanted: dict[bytes, set[bytes]] = {}
+        for name in wanted:
+            group, _, counter = name.partition(".")
+            self._wanted.setdefault(group.encode(), set()).add(counter.encode())
+        self._places: dict[bytes, list[tuple[str, int]]] = {}
+
+    def parse(self, raw: bytes) -> dict[str, int]:
+        """The wanted counters that this file has."""
+        found: dict[str, int] = {}
+        lines = raw.split(b"\n")
+        for names, values in zip(lines[::2], lines[1::2], strict=False):
+            group = names.partition(b":")[0]
+            if group not in self._wanted or not values.startswith(group + b":"):
+                continue
+            places = self._places.get(names)
+            if places is None:
+                places = self._places[names] = self._find(group, names)
+            words = values.split()
+            for name, place in places:
+                if place < len(words) and words[place].isdigit():
+                    found[name] = int(words[place])
+        return found
+
+    def _find(self, group: bytes, names: bytes) -> list[tuple[str, int]]:
+        wanted = self._wanted[group]
+        return [(f"{group.decode()}.{w.decode()}", i) for i, w in enumerate(names.split()) if i and w in wanted]
