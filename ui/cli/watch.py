@@ -53,7 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _samples(context: Context, interval_s: float, count: int | None) -> Iterator[Sample]:
     collector = Collector(context.host, context.roles(), context.active_profile())
-    pin_to_housekeeping(collector.topology, collector.roles)
+    if context.host.files.real:  # the CPUs of another host are not ours to run on
+        pin_to_housekeeping(collector.topology, collector.roles)
     before = partial(context.simulation.advance, interval_s) if context.simulation is not None else None
     try:
         yield from collector.stream(interval_s, count, before)
