@@ -20,7 +20,9 @@ from tuner.host.text import printable
 _TOKEN = re.compile(
     r"\s*(?:(?P<list>\d+(?:-\d+(?::\d+/\d+)?)?(?:,\d+(?:-\d+(?::\d+/\d+)?)?)*)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)|(?P<op>[-+&(),]))"
 )
-_DEPTH = 32
+_NODE = re.compile(r"\s*(\d+)\s*(?=\))")
+_DEPTH = 32  # sets that refer to sets
+_NESTING = 64  # brackets and functions within one another, through all those sets
 FUNCTIONS = ("node", "llc", "smt", "cores", "first", "count")
 
 
@@ -44,6 +46,7 @@ class CoreSets:
     warnings: list[str] = field(default_factory=list)
     _known: dict[str, CpuSet] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
+    nesting: int = 0
 
     def evaluate(self, expression: str) -> CpuSet:
         """The CPUs that ``expression`` means here; possibly none.
@@ -92,7 +95,6 @@ class _Parser:
         self._sets = sets
         self._text = text
         self._position = 0
-        self._depth = 0
 
     def whole(self) -> CpuSet:
         if len(self._text) > 1000:
@@ -140,9 +142,17 @@ class _Parser:
         return result
 
     def _term(self) -> CpuSet:
+        if self._sets.nesting >= _NESTING:
+            raise CoreSetError(f"in '{printable(self._text, 60)}': brackets more than {_NESTING} deep")
+        self._sets.nesting += 1
+        try:
+            return self._bare_term()
+        finally:
+            self._sets.nesting -= 1
+
+    def _bare_term(self) -> CpuSet:
         match = self._peek()
-        self._depth += 1
-        if match is None or self._depth > 200:
+        if match is None:
             raise self._error("a CPU list, a name or a function")
         if match["op"] == "(":
             self._position = match.end()
@@ -204,12 +214,14 @@ class _Parser:
             self._position = match.end()
             near = self._sets.node_cpus(match["name"])
             return near if function == "node" else topology.llc(near)
-        if match is not None and function == "node" and match["list"] and match["list"].isdigit():
-            self._position = match.end()
-            if int(match["list"]) not in topology.nodes:
+        # a number alone is a node's; within an expression it is a CPU, as everywhere else
+        number = _NODE.match(self._text, self._position) if function == "node" else None
+        if number is not None:
+            self._position = number.end()
+            if int(number[1]) not in topology.nodes:
                 known = ", ".join(str(node) for node in topology.nodes)
-                raise CoreSetError(f"in '{printable(self._text, 60)}': no node {match['list']} here (nodes: {known})")
-            return topology.nodes[int(match["list"])] & topology.online
+                raise CoreSetError(f"in '{printable(self._text, 60)}': no node {number[1]} here (nodes: {known})")
+            return topology.nodes[int(number[1])] & topology.online
         cpus = self._sum()
         if function == "llc":
             return topology.llc(cpus)
