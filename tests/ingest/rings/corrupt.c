@@ -1,0 +1,111 @@
+/* Feeds walk.c corrupt rings, each in memory of exactly its size, under the sanitizers. usage: corrupt SEED ROUNDS
+ * Prints packets, malformed frames, malformed blocks and received numbers: a test checks that all of them were met. */
+#include "walk.c"
+#include <stdio.h>
+#include <stdlib.h>
+
+static uint64_t state;
+
+static uint32_t any(uint32_t below)
+{
+    state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+    return (uint32_t)(state >> 16) % below;
+}
+
+static void put32(uint8_t *at, uint32_t value)
+{
+    memcpy(at, &value, 4);
+}
+
+static void put16(uint8_t *at, uint32_t value)
+{
+    uint16_t half = (uint16_t)value;
+    memcpy(at, &half, 2);
+}
+
+/* A datagram of the feed below its network header, at most room bytes; returns how many were written. */
+static uint32_t packet(uint8_t *at, uint32_t room)
+{
+    uint8_t bytes[64] = {0x45, [6] = 0x40, [9] = 17, [16] = 239, 1, 1, 1};
+    uint32_t size = sizeof bytes < room ? sizeof bytes : room;
+    bytes[19] = (uint8_t)any(100), bytes[22] = 0x75, bytes[23] = 0x31, bytes[25] = 44;
+    bytes[45] = (uint8_t)any(40), bytes[47] = (uint8_t)any(3);
+    memcpy(at, bytes, size);
+    return size;
+}
+
+static void make_frame(uint8_t *at, uint32_t size)
+{
+    uint32_t captured = 14 + packet(at + 80, size - 80);
+    put32(at, 1), put32(at + 4, captured + any(2)), put32(at + 8, captured), put16(at + 12, 66), put16(at + 14, 80);
+    put32(at + 16, 1000), put32(at + 20, any(1000000)), put16(at + 34, 0x0008);
+}
+
+/* A packet cut short whose last byte is the frame's last: one byte more would be read from beyond the memory. */
+static void make_short(uint8_t *at, uint32_t size)
+{
+    uint32_t left = 1 + any(44);
+    packet(at + size - left, left);
+    put32(at, 1), put32(at + 4, left), put32(at + 8, left), put16(at + 12, size - left), put16(at + 14, size - left);
+    put16(at + 34, any(3) ? 0x0008 : 0x0081);
+}
+
+static void make_block(uint8_t *block, uint32_t size)
+{
+    uint32_t at = 48, packets = 0, last = 0;
+    while (size - at >= 168 && packets < 30) {
+        uint8_t *header = block + at;
+        uint32_t captured = 14 + packet(header + 96, 64);
+        put32(header, 168), put32(header + 4, 1000), put32(header + 8, any(1000000)), put32(header + 12, captured);
+        put32(header + 16, captured), put32(header + 20, 1), put16(header + 24, 82), put16(header + 26, 96);
+        put16(header + 50, 0x0008);
+        last = at, at += 168, packets++;
+    }
+    if (packets)
+        put32(block + last, 0);
+    put32(block + 8, 1), put32(block + 12, packets), put32(block + 16, 48);
+}
+
+static uint32_t hostile(void)
+{
+    static const uint32_t values[] = {0, 1, 47, 48, 68, 0xff, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff, 0xfffffff8};
+    return any(2) ? values[any(sizeof values / sizeof *values)] : any(5000);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 3)
+        return 2;
+    state = strtoull(argv[1], NULL, 10) * 2 + 88172645463325252u;
+    uint64_t totals[4] = {0};
+    for (long round = atol(argv[2]); round; round--) {
+        uint32_t version = 2 + any(2), units = 1 + any(6), size = version == 2 ? 128u << any(3) : 512u << any(4);
+        uint8_t *memory = calloc(units, size);
+        struct ring *ring = calloc(1, sizeof *ring);
+        struct sequences *sequences = calloc(1, sizeof *sequences);
+        sequences->framing = (struct framing){.sequence_offset = any(3) ? 10 : any(70), .sequence_width = any(2) ? 8 : 4,
+            .count_offset = any(3) ? 18 : any(70), .count_width = any(2) ? 2 : 0, .big_endian = any(4) != 0};
+        *ring = (struct ring){.memory = memory, .fixed_now_ns = 1000u * UINT64_C(1000000000) + any(2000000), .version = version,
+            .unit_bytes = size, .units = units};
+        for (uint32_t unit = 0; unit < units; unit++)
+            (version == 3 ? make_block : any(2) ? make_frame : make_short)(memory + unit * size, size);
+        for (uint32_t writes = any(6); writes; writes--)
+            put32(memory + any(units) * size + (any(2) ? any(112) : any(size - 3)), hostile());
+        quietcore_walk_drain(ring, sequences);
+        quietcore_walk_drain(ring, sequences);
+        uint64_t held = ring->negative;
+        for (int i = 0; i < BUCKETS; i++)
+            held += ring->buckets[i];
+        if (held != ring->packets) {
+            fprintf(stderr, "the histogram holds %llu of %llu\n", (unsigned long long)held, (unsigned long long)ring->packets);
+            return 1;
+        }
+        totals[0] += ring->packets, totals[1] += ring->malformed_frames, totals[2] += ring->malformed_blocks;
+        for (int i = 0; i < STREAMS; i++)
+            totals[3] += sequences->streams[i].received;
+        free(memory), free(ring), free(sequences);
+    }
+    printf("%llu %llu %llu %llu\n", (unsigned long long)totals[0], (unsigned long long)totals[1],
+           (unsigned long long)totals[2], (unsigned long long)totals[3]);
+    return 0;
+}

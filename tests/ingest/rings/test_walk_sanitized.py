@@ -1,0 +1,43 @@
+"""walk.c under AddressSanitizer and UndefinedBehaviorSanitizer, on rings that lie about themselves."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+WALK = HERE.parents[2] / "ingest" / "rings"
+WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Werror"]
+
+
+@pytest.fixture(scope="module")
+def corrupt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    program = tmp_path_factory.mktemp("sanitized") / "corrupt"
+    flags = [*WARNINGS, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-I{WALK}"]
+    built = subprocess.run([compiler, *flags, "-o", program, HERE / "corrupt.c"], capture_output=True, text=True)
+    if built.returncode and "-lasan" in built.stderr:
+        pytest.skip("the compiler has no sanitizers")
+    assert built.returncode == 0, built.stderr
+    return program
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_no_read_beyond_the_ring(corrupt: Path, seed: int) -> None:
+    ran = subprocess.run([corrupt, str(seed), "60000"], capture_output=True, text=True, timeout=100)
+    assert ran.returncode == 0, ran.stderr
+    counts = [int(word) for word in ran.stdout.split()]
+    assert len(counts) == 4
+    assert min(counts) > 1000, f"one of packets, malformed frames, malformed blocks, numbers was hardly met: {counts}"
+
+
+def test_compiles_without_a_warning(tmp_path: Path) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    flags = [*WARNINGS, "-Wconversion", "-Wno-sign-conversion", "-O2", "-fvisibility=hidden", "-shared", "-fPIC"]
+    built = subprocess.run([compiler, *flags, "-o", tmp_path / "walk.so", WALK / "walk.c"], capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
