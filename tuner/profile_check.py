@@ -12,6 +12,7 @@ from tuner.profile import NAME, Document, Fault, Place, Profile, Setting, Value
 
 _BINDING = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _RING = re.compile(r"max(?::[1-9]\d{0,5})?")
+_NUMBER = re.compile(r"[0-9]{1,19}")  # as many digits as a kernel's long has
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 TABLES = ("summary", "extends", "bind", "cores", "irq", "nic", "isolation", "sysctl")
 SPREADS = ("one-each", "all")
@@ -42,7 +43,7 @@ class _Checker:
 
     def fault(self, place: Iterable[str], what: str, hint: str = "") -> None:
         key = printable(".".join(place))
-        self.faults.append(Fault(f"{self.document.name}: {key}", what, hint))
+        self.faults.append(Fault(f"{self.document.name}: {key}", what, printable(hint, 400)))  # names from the file are in it
 
     def unknown(self, place: Place, what: str, known: Iterable[str]) -> None:
         known = list(known)
@@ -50,7 +51,7 @@ class _Checker:
         self.fault(place, f"unknown {what}", f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}")
 
     def keep(self, place: Place, value: Value) -> None:
-        self.settings[place] = Setting(value, f"{self.document.name}: {'.'.join(place)}")
+        self.settings[place] = Setting(value, f"{self.document.name}: {printable('.'.join(place))}")
 
     def table(self, name: str) -> Mapping[str, object]:
         table = self.document.table.get(name, {})
@@ -188,7 +189,7 @@ def _sysctl(checker: _Checker, prefix: Place, table: Mapping[str, object]) -> No
         if refused:
             checker.fault(place, refused)
         elif isinstance(value, str) and value.startswith(AT_LEAST):
-            if value.removeprefix(AT_LEAST).isascii() and value.removeprefix(AT_LEAST).isdigit():
+            if _NUMBER.fullmatch(value.removeprefix(AT_LEAST)):
                 checker.keep(place, value)
             else:
                 checker.fault(place, "not a number to reach", 'for example "at-least:67108864", which never lowers')
@@ -197,7 +198,8 @@ def _sysctl(checker: _Checker, prefix: Place, table: Mapping[str, object]) -> No
         elif isinstance(value, int):
             checker.keep(place, value)
         else:
-            text = checker.text(place, value, "50")
+            # the kernel prints vectors with tabs, and that is what gets copied
+            text = checker.text(place, value.replace("\t", " ") if isinstance(value, str) else value, "50")
             if text is not None:
                 checker.keep(place, " ".join(text.split()))
 
@@ -210,7 +212,7 @@ def check_whole(profile: Profile) -> list[Fault]:
         part = place[1] if place[0] in ("nic", "irq") and place != ("irq", "default") else None
         if part is not None and part not in bindings:
             close = difflib.get_close_matches(part, bindings, n=1)
-            hint = f"did you mean {close[0]}?" if close else f'add {part} = "nic" to [bind]'
+            hint = f"did you mean {close[0]}?" if close else f'add {printable(part)} = "nic" to [bind]'
             faults.append(Fault(setting.source, f"'{printable(part)}' is bound by nothing", hint))
     known = {*cores, *bindings, *_RESERVED}
     for setting in _expressions(profile):

@@ -104,6 +104,12 @@ def load(files: HostFiles, name: str, trusted_owner: bool = False) -> Profile:
         if each in layers:
             return
         chain.append(each)
+        try:
+            read(each)
+        finally:
+            chain.pop()
+
+    def read(each: str) -> None:
         path, shipped = locate(files, each)
         document = read_document(path, trusted_owner and not shipped)
         layer = check_layer(document)
@@ -115,7 +121,6 @@ def load(files: HostFiles, name: str, trusted_owner: bool = False) -> Profile:
                 faults.extend(Fault(f"{document.name}: extends", str(fault)) for fault in error.faults)
         layers[each] = layer.settings
         heads.append((document, layer.summary))
-        chain.pop()
 
     visit(name)
     settings = {place: setting for layer in layers.values() for place, setting in layer.items()}
@@ -133,15 +138,19 @@ def load(files: HostFiles, name: str, trusted_owner: bool = False) -> Profile:
     return profile
 
 
-def host_bindings(files: HostFiles) -> dict[str, str]:
+def host_bindings(files: HostFiles, trusted_owner: bool = False) -> dict[str, str]:
     """The ``[bind]`` table of the host's own overlay, empty where the host has none.
+
+    Args:
+        files: the host.
+        trusted_owner: as in ``read_document``: the overlay says which NIC is changed.
 
     Raises:
         ProfileError: the overlay is there but wrong.
     """
     if not files.exists(HOST_OVERLAY):
         return {}
-    document = read_document(files.path(HOST_OVERLAY))
+    document = read_document(files.path(HOST_OVERLAY), trusted_owner)
     unknown = sorted(set(document.table) - {"bind"})
     table = document.table.get("bind", {})
     faults = [Fault(f"host.toml: {printable(key)}", "unknown table", "host.toml holds [bind]") for key in unknown]

@@ -72,7 +72,7 @@ def bind(inventory: Inventory, profile: Profile, bindings: Mapping[str, str]) ->
     """A NIC for each part that the profile binds: the one given, else the only one that it can mean.
 
     Raises:
-        ProfileError: a NIC that is not here, a part that could be several NICs, a binding that the profile does not know.
+        ProfileError: a NIC that is not here, a part that could be several NICs.
     """
     known = profile.texts("bind")
     candidates = [nic for nic in inventory.nics if nic.physical and nic.name != "lo"]

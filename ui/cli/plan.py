@@ -1,8 +1,11 @@
 """``quietcore plan``: the difference between a profile and this host. Writes nothing."""
 
 import argparse
+import difflib
 
+from tuner.host.text import printable
 from tuner.plan import Plan, build
+from tuner.profile import Fault, Profile, ProfileError
 from tuner.profile_files import host_bindings, load
 from ui.cli.context import Context, open_context
 from ui.cli.output import banner, changes_record, changes_text, emit, say
@@ -45,12 +48,27 @@ def make_plan(context: Context, name: str, bindings: list[tuple[str, str]], trus
         ProfileError: everything that is wrong with the profile, or with it on this host.
     """
     profile = load(context.host.files, name, trusted_owner)
-    bound = host_bindings(context.host.files) | dict(bindings)
+    _check_parts(profile, bindings)
+    bound = host_bindings(context.host.files, trusted_owner) | dict(bindings)
     try:
         managed = context.store.kernel_managed(context.host.syscalls.boot_id())
     except PermissionError:
         managed = frozenset()
     return build(context.inventory, profile, bound, managed)
+
+
+def _check_parts(profile: Profile, bindings: list[tuple[str, str]]) -> None:
+    """Refuses a ``--bind`` that would be ignored; host.toml may name parts of other profiles."""
+    known = profile.texts("bind")
+    faults = []
+    for part, nic in bindings:
+        if part not in known:
+            close = difflib.get_close_matches(part, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"it binds: {', '.join(known) or 'nothing'}"
+            where = printable(f"--bind {part}={nic}")
+            faults.append(Fault(where, f"the profile {profile.name} binds no such part", hint))
+    if faults:
+        raise ProfileError(faults)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -86,7 +104,7 @@ def plan_record(command: str, plan: Plan, *, changed: bool = False, transaction:
 
 def print_plan(plan: Plan, everything: bool = False) -> None:
     """A plan for people."""
-    bound = "".join(f"  {part} = {nic}" for part, nic in plan.bindings.items())
+    bound = "".join(f"  {part} = {printable(nic)}" for part, nic in plan.bindings.items())
     print(f"profile {plan.profile}{bound}")
     for role, cpus in plan.roles.items():
         print(f"  {role}: CPU {cpus or 'none'}")
