@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("ui.cli.verify", "every setting of a profile: asked for, in effect, or not"),
     "history": ("ui.cli.history", "all transactions of this host"),
     "simulate": ("ui.cli.simulate", "write a simulated host to try everything on"),
+    "completion": ("ui.cli.completion", "a shell's tab completion, to be sourced"),
 }
 
 EXIT_STATUS = """\
@@ -61,7 +62,8 @@ class Parser(argparse.ArgumentParser):
         self.exit(1, f"{self.prog}: {message}\ntry: {self.prog} --help\n")
 
 
-def _global_options(parser: argparse.ArgumentParser, default: object = argparse.SUPPRESS) -> None:
+def global_options(parser: argparse.ArgumentParser, default: object = argparse.SUPPRESS) -> None:
+    """The options that may stand anywhere; a command with actions of its own gives them to each action."""
     group = parser.add_argument_group("options of every command")
     group.add_argument(
         "--root", metavar="DIR", default=default, help="a host as files: DIR/proc, DIR/sys, DIR/etc (default: /)"
@@ -83,7 +85,7 @@ def build_parser(chosen: str | None) -> Parser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"quietcore {VERSION}")
-    _global_options(parser, default=None)
+    global_options(parser, default=None)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=Parser)
     for name, (module, help_line) in COMMANDS.items():
         command = commands.add_parser(
@@ -95,7 +97,7 @@ def build_parser(chosen: str | None) -> Parser:
         )
         if name == chosen:
             importlib.import_module(module).configure(command)
-        _global_options(command)
+        global_options(command)
     return parser
 
 

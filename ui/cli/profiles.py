@@ -13,12 +13,16 @@ from ui.cli.table import table
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments."""
+    from ui.cli.main import global_options
+
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions")
-    actions.add_parser("list", help="all profiles that can be named (the default)")
+    listing = actions.add_parser("list", help="all profiles that can be named (the default)")
     show = actions.add_parser("show", help="the text of a profile")
     show.add_argument("name", metavar="NAME")
     check = actions.add_parser("check", help="everything that is wrong with a file, at once")
     check.add_argument("file", metavar="FILE")
+    for action in (listing, show, check):
+        global_options(action)
     parser.epilog = "Local profiles are /etc/quietcore/profiles/NAME.toml; one of a shipped profile's name hides it."
 
 
