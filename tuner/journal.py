@@ -9,6 +9,8 @@ Records, by their first key ``record``: ``begin`` ``plan`` (together they make t
 ``rolled-back`` ``degraded`` ``void``.
 """
 
+import contextlib
+import errno
 import json
 import os
 import zlib
@@ -28,9 +30,10 @@ class JournalError(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a journal holds: its good records from the start, and what is wrong behind them (empty: nothing)."""
+    """What a journal holds: its good records from the start, their bytes, and what is wrong behind them (empty: nothing)."""
 
     records: tuple[Record, ...]
+    size: int = 0
     damage: str = ""
 
 
@@ -43,18 +46,16 @@ def encode(record: Record) -> bytes:
 def decode(raw: bytes) -> Contents:
     """The records of a journal. Never raises: a torn end is silent, anything else is told in ``damage``."""
     records: list[Record] = []
-    lines = raw.split(b"\n")
-    for number, line in enumerate(lines):
-        if not line and number == len(lines) - 1:
-            break
-        record = _decode_line(line)
+    size = 0
+    while (end := raw.find(b"\n", size)) >= 0:  # what has no line end is torn
+        record = _decode_line(raw[size:end])
         if record is None:
-            torn = number >= len(lines) - 2 and not raw.endswith(b"\n")
-            return Contents(tuple(records), "" if torn else f"record {number + 1} is damaged")
+            return Contents(tuple(records), size, f"record {len(records) + 1} is damaged")
+        if not records and record.get("schema") != SCHEMA:
+            return Contents((), 0, f"schema {str(record.get('schema'))[:20]!r}, which this version does not read")
         records.append(record)
-    if records and records[0].get("schema") != SCHEMA:
-        return Contents((), f"schema {records[0].get('schema')!r}, which this version does not read")
-    return Contents(tuple(records))
+        size = end + 1
+    return Contents(tuple(records), size)
 
 
 def _decode_line(line: bytes) -> Record | None:
@@ -72,9 +73,10 @@ def _decode_line(line: bytes) -> Record | None:
 class Journal:
     """A journal that is open for appending."""
 
-    def __init__(self, path: str, fd: int) -> None:
+    def __init__(self, path: str, fd: int, size: int = 0) -> None:
         self.path = path
         self._fd = fd
+        self._size = size
 
     @classmethod
     def create(cls, path: str, records: Iterable[Record]) -> Self:
@@ -94,26 +96,31 @@ class Journal:
             sync_directory(os.path.dirname(path))
         except OSError as error:
             os.close(fd)
-            os.unlink(path)
+            with contextlib.suppress(OSError):
+                os.unlink(path)
             raise JournalError(error.errno, f"cannot write the journal: {error.strerror}", path) from error
         return journal
 
     @classmethod
     def reopen(cls, path: str) -> Self:
-        """Opens an existing journal; an unfinished last record is cut off first.
+        """Opens an existing journal; what stands behind its last good record is cut off first.
 
         Raises:
             JournalError: it cannot be opened or cut.
         """
         try:
             fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError as error:
+            raise JournalError(error.errno, f"cannot open the journal: {error.strerror}", path) from error
+        try:
             raw = read_all(fd)
-            good = sum(len(encode(record)) for record in decode(raw).records)
+            good = decode(raw).size
             if good < len(raw):
                 os.ftruncate(fd, good)
         except OSError as error:
+            os.close(fd)
             raise JournalError(error.errno, f"cannot open the journal: {error.strerror}", path) from error
-        return cls(path, fd)
+        return cls(path, fd, good)
 
     def append(self, record: Record, durable: bool = False) -> None:
         """Adds one record. It survives a kill at once; with ``durable`` it survives a power cut, too.
@@ -121,17 +128,23 @@ class Journal:
         Raises:
             JournalError: it could not be written; a failed fsync counts as not written.
         """
+        before = self._size
         try:
             self._write(encode(record))
             if durable:
                 os.fsync(self._fd)
         except OSError as error:
+            # half a record would make damage of the next one, and a record that was told to have failed must not count
+            self._size = before
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, before)
             raise JournalError(error.errno, f"cannot write the journal: {error.strerror}", self.path) from error
 
     def _write(self, data: bytes) -> None:
         written = os.write(self._fd, data)
         if written != len(data):
-            raise OSError(28, "no space left for a whole record")
+            raise OSError(errno.ENOSPC, "no space left for a whole record")
+        self._size += written
 
     def close(self) -> None:
         """Closes the file."""
@@ -149,11 +162,11 @@ def read_journal(path: str) -> Contents:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError as error:
-        return Contents((), f"cannot be opened: {error.strerror}")
+        return Contents((), damage=f"cannot be opened: {error.strerror}")
     try:
         return decode(read_all(fd))
     except OSError as error:
-        return Contents((), f"cannot be read: {error.strerror}")
+        return Contents((), damage=f"cannot be read: {error.strerror}")
     finally:
         os.close(fd)
 
@@ -162,7 +175,7 @@ def read_all(fd: int) -> bytes:
     """The whole open file, refusing one of more than 16 MiB."""
     size = os.fstat(fd).st_size
     if size > SIZE_LIMIT:
-        raise OSError(27, "too large for a journal")
+        raise OSError(errno.EFBIG, "too large for a journal")
     return os.pread(fd, size, 0)
 
 

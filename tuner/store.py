@@ -7,6 +7,7 @@ another owner or a mode that lets others write is refused, since a journal says 
 import contextlib
 import fcntl
 import os
+import re
 import stat
 import time
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tuner.journal import Contents, Journal, Record, read_journal, sync_directory
+
+_NAME = re.compile(r"(?!0{6})[0-9]{6}\.journal|[1-9][0-9]{6,8}\.journal")
 
 State = Literal["void", "prepared", "applying", "applied", "confirmed", "rolling-back", "rolled-back", "degraded", "damaged"]
 
@@ -128,8 +131,7 @@ class Store:
             names = os.listdir(self.transactions_directory)
         except FileNotFoundError:
             return []
-        numbers = sorted(int(n.removesuffix(".journal")) for n in names if n.endswith(".journal") and n[:-8].isdigit())
-        return [self.get(number) for number in numbers]
+        return [self.get(number) for number in sorted(int(n[:-8]) for n in names if _NAME.fullmatch(n))]
 
     def get(self, number: int) -> TransactionRecord:
         """One transaction by its number."""
