@@ -20,7 +20,7 @@ V3_BLOCK_HEADER = 48
 V3_BLOCK_STATUS = 8
 
 STREAMS = 64
-WINDOW = 1024  # sequence numbers behind the newest for which late and repeated are told apart
+WINDOW = 8192  # sequence numbers behind the newest for which late and repeated are told apart
 OUTSIDE_RUN = 16  # so many packets in a row outside of the window mean that the sequence began anew
 FAR_AHEAD = 1 << 31
 LAST_SEQUENCE = 1 << 63

@@ -8,7 +8,6 @@ With one ring for each CPU (PACKET_FANOUT_CPU) a ring's packets are those that t
 only way to know it: a packet does not carry it. One reader walks all rings, so only one CPU is disturbed.
 """
 
-import contextlib
 import ctypes
 import errno
 import mmap
@@ -199,7 +198,7 @@ class PacketRing:
     def stop(self) -> None:
         """Ends ``run``."""
         self._walker.stop()
-        with contextlib.suppress(OSError):  # closed already
+        if self._stop_fd >= 0:
             os.eventfd_write(self._stop_fd, 1)
 
     def close(self) -> None:

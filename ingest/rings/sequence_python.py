@@ -12,6 +12,7 @@ _PORTS = struct.Struct(">xxHH")
 
 @dataclass(slots=True)
 class _Stream:
+    newest_stamp: int = 0
     first: int = 0
     expected: int = 0
     received: int = 0
@@ -24,8 +25,9 @@ class _Stream:
     heartbeats: int = 0
     seen: set[int] = field(default_factory=set)  # numbers of the window below ``expected``
 
-    def start(self, sequence: int, count: int) -> None:
+    def start(self, sequence: int, count: int, stamp: int) -> None:
         self.first = self.expected = sequence
+        self.newest_stamp = stamp
         self.outside_run = 0
         self.advance(sequence, count)
 
@@ -37,20 +39,21 @@ class _Stream:
         if len(self.seen) > 2 * WINDOW:
             self.seen = {number for number in self.seen if number >= self.expected - WINDOW}
 
-    def late(self, sequence: int, count: int) -> None:
+    def late(self, sequence: int, count: int, stamp: int) -> None:
         old = min(count, self.expected - sequence)
         for number in range(sequence, sequence + old):
             if number in self.seen:
                 self.duplicate += 1
             else:
                 self.seen.add(number)
-                self.reordered += 1
+                self.reordered += stamp >= self.newest_stamp  # else it lay in a ring that was read later
                 self.received += 1
                 self.lost -= 1
         if count > old:
             self.advance(self.expected, count - old)
+            self.newest_stamp = stamp
 
-    def follow(self, sequence: int, count: int) -> None:
+    def follow(self, sequence: int, count: int, stamp: int) -> None:
         behind = self.expected - sequence
         if behind > WINDOW or -behind > FAR_AHEAD or (behind > 0 and sequence < self.first):
             self.outside += 1
@@ -58,14 +61,15 @@ class _Stream:
             if self.outside_run >= OUTSIDE_RUN:
                 self.resets += 1
                 self.seen.clear()
-                self.start(sequence, count)
+                self.start(sequence, count, stamp)
             return
         self.outside_run = 0
         self.heartbeats += count == 0
         if behind > 0:
-            self.late(sequence, count)
+            self.late(sequence, count, stamp)
         else:
             self.advance(sequence, count)
+            self.newest_stamp = stamp
 
 
 class Sequences:
@@ -77,7 +81,7 @@ class Sequences:
         self._unread = 0
         self._unfollowed = 0
 
-    def datagram(self, packet: memoryview, protocol: int) -> None:
+    def datagram(self, packet: memoryview, protocol: int, stamp_ns: int) -> None:
         """One packet from its network header to its last captured byte; ``protocol`` is its ethertype."""
         for _ in range(2):
             if protocol not in (0x8100, 0x88A8) or len(packet) < 4:
@@ -104,9 +108,9 @@ class Sequences:
         port, length = _PORTS.unpack_from(packet, header)
         if self._framing.port and port != self._framing.port:
             return
-        self._payload(packet[header + 8 : header + max(8, length)], address, port)
+        self._numbered(packet[header + 8 : header + max(8, length)], (address, port), stamp_ns)
 
-    def _payload(self, payload: memoryview, address: bytes, port: int) -> None:
+    def _numbered(self, payload: memoryview, key: tuple[bytes, int], stamp_ns: int) -> None:
         framing = self._framing
         order: Literal["big", "little"] = "big" if framing.big_endian else "little"
         sequence_end = framing.sequence_offset + framing.sequence_width
@@ -123,16 +127,16 @@ class Sequences:
         if sequence > LAST_SEQUENCE:
             self._unread += 1
             return
-        stream = self._streams.get((address, port))
+        stream = self._streams.get(key)
         if stream is None:
             if len(self._streams) >= STREAMS:
                 self._unfollowed += 1
                 return
-            stream = self._streams[address, port] = _Stream()
+            stream = self._streams[key] = _Stream()
         if stream.received or stream.expected:
-            stream.follow(sequence, count)
+            stream.follow(sequence, count, stamp_ns)
         else:
-            stream.start(sequence, count)
+            stream.start(sequence, count, stamp_ns)
 
     def followed(self) -> Followed:
         """See ``Walker.followed``."""

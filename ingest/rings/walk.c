@@ -23,7 +23,7 @@ enum {
     SUB_BUCKETS = 16, /* per power of two: a bucket is at most 6.25 % wide */
     BUCKETS = 592,    /* up to 2^40 ns, 18 minutes */
     STREAMS = 64,
-    WINDOW = 1024, /* sequence numbers behind the newest for which late and repeated are told apart */
+    WINDOW = 8192, /* sequence numbers behind the newest for which late and repeated are told apart */
     OUTSIDE_RUN = 16,
     BATCH = 64,
 
@@ -69,6 +69,7 @@ struct stream {
     uint8_t address[16];
     uint32_t port, family; /* family 4 or 6; 0: the slot is free */
     uint32_t outside_run, reserved;
+    uint64_t newest_stamp; /* of the datagram with the highest number */
     uint64_t first, expected, received, lost, duplicate, reordered, outside, resets, heartbeats;
     uint64_t seen[WINDOW / 64];
 };
@@ -176,15 +177,17 @@ static void advance(struct stream *stream, uint64_t sequence, uint64_t count)
     stream->expected = end;
 }
 
-static void start(struct stream *stream, uint64_t sequence, uint64_t count)
+static void start(struct stream *stream, uint64_t sequence, uint64_t count, uint64_t stamp)
 {
     stream->first = stream->expected = sequence;
     stream->outside_run = 0;
+    stream->newest_stamp = stamp;
     advance(stream, sequence, count);
 }
 
-/* Numbers behind the newest: each was either counted as lost and comes late, or it is a repetition. */
-static void late(struct stream *stream, uint64_t sequence, uint64_t count)
+/* Numbers behind the newest: each was either counted as lost and comes late, or it is a repetition. One that was stamped
+ * before the newest was not reordered on its way: it lay in another CPU's ring, which was read later. */
+static void late(struct stream *stream, uint64_t sequence, uint64_t count, uint64_t stamp)
 {
     uint64_t old = stream->expected - sequence;
     for (uint64_t number = sequence; number < sequence + (count < old ? count : old); number++) {
@@ -192,16 +195,18 @@ static void late(struct stream *stream, uint64_t sequence, uint64_t count)
             stream->duplicate++;
         } else {
             mark(stream, number, 1, 1);
-            stream->reordered++;
+            stream->reordered += stamp >= stream->newest_stamp;
             stream->received++;
             stream->lost--;
         }
     }
-    if (count > old)
+    if (count > old) {
         advance(stream, stream->expected, count - old);
+        stream->newest_stamp = stamp;
+    }
 }
 
-static void follow(struct stream *stream, uint64_t sequence, uint64_t count)
+static void follow(struct stream *stream, uint64_t sequence, uint64_t count, uint64_t stamp)
 {
     int behind = sequence < stream->expected;
     uint64_t distance = behind ? stream->expected - sequence : sequence - stream->expected;
@@ -211,15 +216,17 @@ static void follow(struct stream *stream, uint64_t sequence, uint64_t count)
         if (++stream->outside_run < OUTSIDE_RUN)
             return;
         stream->resets++;
-        start(stream, sequence, count);
+        start(stream, sequence, count, stamp);
         return;
     }
     stream->outside_run = 0;
     stream->heartbeats += count == 0;
-    if (behind)
-        late(stream, sequence, count);
-    else
+    if (behind) {
+        late(stream, sequence, count, stamp);
+    } else {
         advance(stream, sequence, count);
+        stream->newest_stamp = stamp;
+    }
 }
 
 static struct stream *stream_of(struct sequences *sequences, const uint8_t *address, uint32_t family, uint32_t port)
@@ -249,44 +256,49 @@ static uint64_t number_at(const uint8_t *at, uint32_t width, uint32_t big_endian
     return value;
 }
 
-static void payload(struct sequences *sequences, const uint8_t *at, uint32_t size, const uint8_t *address, uint32_t family,
-                    uint32_t port)
+struct udp {
+    const uint8_t *address, *payload;
+    uint32_t family, port, size; /* bytes of payload that were captured */
+    uint64_t stamp;
+};
+
+static void numbered(struct sequences *sequences, const struct udp *udp)
 {
     const struct framing *framing = &sequences->framing;
     uint64_t sequence_end = (uint64_t)framing->sequence_offset + framing->sequence_width;
     uint64_t count_end = (uint64_t)framing->count_offset + framing->count_width;
-    if (sequence_end > size || (framing->count_width && count_end > size)) {
+    if (sequence_end > udp->size || (framing->count_width && count_end > udp->size)) {
         sequences->unread++;
         return;
     }
     uint64_t sequence, count = 1;
     if (framing->sequence_width == 8 && framing->big_endian) { /* the commonest, and worth its own line */
-        memcpy(&sequence, at + framing->sequence_offset, sizeof sequence);
+        memcpy(&sequence, udp->payload + framing->sequence_offset, sizeof sequence);
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
         sequence = __builtin_bswap64(sequence);
 #endif
     } else {
-        sequence = number_at(at + framing->sequence_offset, framing->sequence_width, framing->big_endian);
+        sequence = number_at(udp->payload + framing->sequence_offset, framing->sequence_width, framing->big_endian);
     }
     if (framing->count_width)
-        count = number_at(at + framing->count_offset, framing->count_width, framing->big_endian);
+        count = number_at(udp->payload + framing->count_offset, framing->count_width, framing->big_endian);
     if (framing->end_count && count == framing->end_count)
         count = 0;
     if (sequence > LAST_SEQUENCE) {
         sequences->unread++;
         return;
     }
-    struct stream *stream = stream_of(sequences, address, family, port);
+    struct stream *stream = stream_of(sequences, udp->address, udp->family, udp->port);
     if (!stream)
         sequences->unfollowed++;
     else if (stream->received || stream->expected)
-        follow(stream, sequence, count);
+        follow(stream, sequence, count, udp->stamp);
     else
-        start(stream, sequence, count);
+        start(stream, sequence, count, udp->stamp);
 }
 
 /* at: the network header; size: captured bytes from there; protocol: its ethertype as the kernel found it. */
-static void datagram(struct sequences *sequences, const uint8_t *at, uint32_t size, uint32_t protocol)
+static void datagram(struct sequences *sequences, const uint8_t *at, uint32_t size, uint32_t protocol, uint64_t stamp)
 {
     for (int tags = 0; tags < 2 && (protocol == 0x8100 || protocol == 0x88a8) && size >= 4; tags++) {
         protocol = big16(at + 2);
@@ -321,7 +333,11 @@ static void datagram(struct sequences *sequences, const uint8_t *at, uint32_t si
         return;
     /* Ethernet pads short frames: what the UDP length does not cover is no payload. */
     uint32_t captured = size - header - 8, sent = length < 8 ? 0 : length - 8;
-    payload(sequences, at + header + 8, captured < sent ? captured : sent, address, family, port);
+    struct udp udp = {
+        .address = address, .payload = at + header + 8, .family = family, .port = port,
+        .size = captured < sent ? captured : sent, .stamp = stamp,
+    };
+    numbered(sequences, &udp);
 }
 
 /* ---- frames and blocks --------------------------------------------------------------------------------------------- */
@@ -355,7 +371,7 @@ static inline void account(struct ring *ring, struct sequences *sequences, const
     }
     uint32_t end = frame->mac + frame->captured;
     if (sequences && frame->net < end)
-        datagram(sequences, frame->at + frame->net, end - frame->net, big16(frame->at + frame->protocol_offset));
+        datagram(sequences, frame->at + frame->net, end - frame->net, big16(frame->at + frame->protocol_offset), stamp);
 }
 
 static inline void prefetch(const uint8_t *at, uint32_t lines)

@@ -43,6 +43,7 @@ class _Stream(ctypes.Structure):
         ("family", ctypes.c_uint32),
         ("outside_run", ctypes.c_uint32),
         ("reserved", ctypes.c_uint32),
+        ("newest_stamp", ctypes.c_uint64),
         ("first", ctypes.c_uint64),
         ("expected", ctypes.c_uint64),
         ("received", ctypes.c_uint64),

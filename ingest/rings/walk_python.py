@@ -174,13 +174,13 @@ class _RingWalk:
         self,
         bounds: tuple[int, int, int],
         sizes: tuple[int, int, int, int],
-        stamp: tuple[int, int],
+        taken: tuple[int, int],
         status: int,
         now: int,
     ) -> None:
         start, size, protocol_at = bounds
         length, captured, mac, net = sizes
-        seconds, nanoseconds = stamp
+        seconds, nanoseconds = taken
         end = mac + captured
         if net < mac or captured > length or end > size or nanoseconds >= _SECOND_NS:
             self._malformed_frames += 1
@@ -189,7 +189,8 @@ class _RingWalk:
         self._octets += length
         self._truncated += captured < length
         self._losing += bool(status & STATUS_LOSING)
-        latency = now - seconds * _SECOND_NS - nanoseconds
+        stamp_ns = seconds * _SECOND_NS + nanoseconds
+        latency = now - stamp_ns
         if latency < 0:
             self._negative += 1
         else:
@@ -197,7 +198,7 @@ class _RingWalk:
             self._max_ns = max(self._max_ns, latency)
         if self._sequences is not None and net < end:
             (protocol,) = _PROTOCOL.unpack_from(self._bytes, start + protocol_at)
-            self._sequences.datagram(self._bytes[start + net : start + end], protocol)
+            self._sequences.datagram(self._bytes[start + net : start + end], protocol, stamp_ns)
 
 
 class PythonWalker:

@@ -111,17 +111,23 @@ def _read(ring: "PacketRing", arguments: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _stopped_by_signals(ring: "PacketRing") -> Iterator[None]:
-    """SIGINT and SIGTERM end the reading, not the process: the report is what one waited for."""
+    """SIGINT and SIGTERM end the reading, not the process: the report is what one waited for. A second one ends both."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
+        restore()
         ring.stop()
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        restore()
 
 
 @contextlib.contextmanager
@@ -184,7 +190,7 @@ def _row(core: str, ring: "RingCounters") -> tuple[str, ...]:
 
 
 def _feeds(report: "RingReport") -> str:
-    headers = ("stream", "received", "lost", "duplicate", "reordered", "outside", "resets")
+    headers = ("stream", "received", "lost", "duplicate", "reordered", "outside", "resets")  # StreamCounters' own names
     rows = [(stream.stream, *(f"{getattr(stream, name):,}" for name in headers[1:])) for stream in report.followed.streams]
     return table(headers, rows, "lrrrrrr") if rows else f"no datagram of {report.framing} came"
 

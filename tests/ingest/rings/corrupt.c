@@ -44,10 +44,14 @@ static void make_frame(uint8_t *at, uint32_t size)
 /* A packet cut short whose last byte is the frame's last: one byte more would be read from beyond the memory. */
 static void make_short(uint8_t *at, uint32_t size)
 {
-    uint32_t left = 1 + any(44);
+    uint32_t left = 1 + any(44), kind = any(4);
     packet(at + size - left, left);
+    if (kind == 3)
+        at[size - left] = 0x60, at[size - 1] = 17;
+    if (kind == 3 && left > 6)
+        at[size - left + 6] = 17;
     put32(at, 1), put32(at + 4, left), put32(at + 8, left), put16(at + 12, size - left), put16(at + 14, size - left);
-    put16(at + 34, any(3) ? 0x0008 : 0x0081);
+    put16(at + 34, kind == 3 ? 0xdd86 : kind == 2 ? 0x0081 : 0x0008);
 }
 
 static void make_block(uint8_t *block, uint32_t size)

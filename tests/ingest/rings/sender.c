@@ -1,7 +1,7 @@
 /* Sends numbered MoldUDP64-like datagrams out of one interface at a paced rate: the tests' own load.
  *
- * usage: sender INTERFACE PACKETS PER_SECOND BYTES [STREAMS [CPU]]
- * Prints how many packets were sent. Packet i of a stream has sequence number i and message count 1.
+ * usage: sender INTERFACE PACKETS PER_SECOND BYTES [STREAMS [CPU [FIRST]]]
+ * Prints how many packets were sent. The packets of a stream are numbered from FIRST (1), one message each; CPU -1: any.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -62,7 +62,8 @@ int main(int argc, char **argv)
     int bytes = atoi(argv[4]), streams = argc > 5 ? atoi(argv[5]) : 1;
     if (bytes < 62 || bytes > LARGEST || streams < 1 || rate < 1)
         return 2;
-    if (argc > 6) {
+    uint64_t first = argc > 7 ? strtoull(argv[7], NULL, 10) : 1;
+    if (argc > 6 && atoi(argv[6]) >= 0) {
         cpu_set_t set;
         CPU_ZERO(&set);
         CPU_SET(atoi(argv[6]), &set);
@@ -95,7 +96,7 @@ int main(int argc, char **argv)
         }
         for (uint64_t i = 0; i < count; i++) {
             put(frames[i] + UDP_AT + 2, 30001 + (sent + i) % (uint64_t)streams, 2);
-            put(frames[i] + SEQUENCE_AT, (sent + i) / (uint64_t)streams + 1, 8);
+            put(frames[i] + SEQUENCE_AT, (sent + i) / (uint64_t)streams + first, 8);
         }
         int done = sendmmsg(fd, messages, (unsigned)count, 0);
         if (done > 0)
