@@ -36,14 +36,14 @@ class Collector:
 
     Args:
         host: where to read.
-        roles: CPU -> role as the active profile has it; the kernel's own knowledge fills the rest.
-        profile: the active profile's name, for the samples.
+        active: the active profile's name and its roles (CPU -> role), asked for again every few seconds; the kernel's own
+            knowledge fills the rest.
     """
 
-    def __init__(self, host: Host, roles: Mapping[int, str] | None = None, profile: str = "") -> None:
+    def __init__(self, host: Host, active: Callable[[], tuple[str, Mapping[int, str]]] | None = None) -> None:
         self._host = host
-        self._given = dict(roles or {})
-        self._profile = profile
+        self._active = active or _nothing_active
+        self._profile = ""
         self._files = {
             name: KeptFile(host.files, path)
             for name, path in (
@@ -83,8 +83,9 @@ class Collector:
     def _refresh(self) -> tuple[Event, ...]:
         before = {nic.name for nic in self._nics.nics}
         self._topology = read_topology(self._host.files)
+        self._profile, given = self._active()
         self._roles = default_roles(self._topology, isolated_cpus(self._host.files, self._topology)) | {
-            cpu: role for cpu, role in self._given.items() if cpu in self._topology.online
+            cpu: role for cpu, role in given.items() if cpu in self._topology.online
         }
         self._nics.refresh()
         self._irqs.refresh(self._nics.nics)
@@ -167,6 +168,10 @@ class Collector:
         for kept in self._files.values():
             kept.close()
         self._statistics.close()
+
+
+def _nothing_active() -> tuple[str, Mapping[int, str]]:
+    return "", {}
 
 
 def _physical(nics: tuple[NicSample, ...], name: str) -> bool:

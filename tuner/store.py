@@ -121,8 +121,8 @@ class Store:
         self.directory = os.path.abspath(directory)
         self.transactions_directory = os.path.join(self.directory, "transactions")
 
-    def all(self) -> list[TransactionRecord]:
-        """Every transaction, the oldest first; empty where there is no state yet.
+    def numbers(self) -> list[int]:
+        """The numbers of all transactions, ascending; empty where there is no state yet.
 
         Raises:
             PermissionError: the state belongs to somebody else and may not be read.
@@ -131,7 +131,14 @@ class Store:
             names = os.listdir(self.transactions_directory)
         except FileNotFoundError:
             return []
-        return [self.get(number) for number in sorted(int(n[:-8]) for n in names if _NAME.fullmatch(n))]
+        return sorted(int(n.removesuffix(".journal")) for n in names if n.endswith(".journal") and n[:-8].isdigit())
+
+    def all(self) -> list[TransactionRecord]:
+        """Every transaction, the oldest first."""
+        return [self.get(number) for number in self.numbers()]
+
+    def _newest_first(self) -> Iterator[TransactionRecord]:
+        return (self.get(number) for number in reversed(self.numbers()))
 
     def get(self, number: int) -> TransactionRecord:
         """One transaction by its number."""
@@ -140,11 +147,11 @@ class Store:
 
     def active(self, boot_id: str) -> TransactionRecord | None:
         """The newest transaction that holds the host now."""
-        return next((t for t in reversed(self.all()) if t.state in ACTIVE and t.boot_id == boot_id), None)
+        return next((t for t in self._newest_first() if t.state in ACTIVE and t.boot_id == boot_id), None)
 
     def pending(self, boot_id: str) -> TransactionRecord | None:
         """The transaction that waits to be confirmed."""
-        return next((t for t in reversed(self.all()) if t.state == "applied" and t.boot_id == boot_id), None)
+        return next((t for t in self._newest_first() if t.state == "applied" and t.boot_id == boot_id), None)
 
     def kernel_managed(self, boot_id: str) -> frozenset[tuple[str, str]]:
         """(knob, identity) of what the kernel refused to hand over in this boot: before 6.11 only a write tells."""
@@ -192,8 +199,9 @@ class Store:
                         holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
                         raise Refused(f"another run holds {path} (process {holder or '?'}): wait for its end") from None
                     time.sleep(0.05)
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+            with contextlib.suppress(OSError):  # a full disk must not keep anybody from undoing
+                os.ftruncate(fd, 0)
+                os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
             yield
         finally:
             os.close(fd)
@@ -204,6 +212,6 @@ class Store:
         Raises:
             JournalError: it could not be made durable.
         """
-        number = max((t.number for t in self.all()), default=0) + 1
+        number = max(self.numbers(), default=0) + 1
         path = os.path.join(self.transactions_directory, f"{number:06d}.journal")
         return number, Journal.create(path, [{**begin, "transaction": number}, plan])

@@ -2,9 +2,9 @@
 
 Facts (net/core/net-procfs.c, net-sysfs.c; struct rtnl_link_stats64): 64-bit counts that do not wrap but may start anew when a
 driver is reloaded. One read of /proc/net/dev covers all interfaces, but its drop column is rx_dropped + rx_missed_errors; the
-files below statistics keep them apart at one open each, so they are read only for an interface whose line has changed. What
-a counter means is the driver's choice: ixgbe's rx_missed_errors are packets for which its buffer was full, i40e's those for which no
-descriptor was free.
+files below statistics keep them apart at one open each, so they are read only for an interface whose line has changed. What a
+counter means is the driver's choice: ixgbe's rx_missed_errors are packets for which its buffer was full, i40e's are those for
+which no descriptor was free.
 """
 
 from collections.abc import Iterable

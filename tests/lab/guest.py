@@ -72,7 +72,19 @@ def snapshot(nic: str) -> dict[str, str]:
 
 
 # moved by the passage of time alone
-VOLATILE = ("random/", "/ns_last_pid", "-nr", "nr_", "inode", "file-nr", "/dentry-state", "sched_domain", "pty/nr", "uuid", "boot_id")
+VOLATILE = (
+    "random/",
+    "/ns_last_pid",
+    "-nr",
+    "nr_",
+    "inode",
+    "file-nr",
+    "/dentry-state",
+    "sched_domain",
+    "pty/nr",
+    "uuid",
+    "boot_id",
+)
 
 
 def differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
@@ -169,7 +181,9 @@ def one_nic(nic: str, peer: str) -> None:
     if needs_link:
         check("apply is refused without --allow link", refused == 4)
         check("and changed nothing", not differences(before, snapshot(nic)), differences(before, snapshot(nic))[:3])
-    status, applied = command("apply", "feed-handler", "--bind", f"feed={nic}", "--allow", "link") if needs_link else (refused, {})
+    status, applied = (
+        command("apply", "feed-handler", "--bind", f"feed={nic}", "--allow", "link") if needs_link else (refused, {})
+    )
     check("apply", status == 0, applied.get("error"))
     rx = parse_list(plan["roles"]["rx"])
     start = interrupts_by_cpu(nic)
@@ -179,11 +193,19 @@ def one_nic(nic: str, peer: str) -> None:
     start = interrupts_by_cpu(nic)
     traffic()
     moved = {cpu: count - start[cpu] for cpu, count in interrupts_by_cpu(nic).items() if count != start[cpu]}
-    check("its interrupts land on the rx cores and nowhere else", bool(moved) and set(moved) <= rx, f"rx {sorted(rx)}, moved {moved}")
+    check(
+        "its interrupts land on the rx cores and nowhere else",
+        bool(moved) and set(moved) <= rx,
+        f"rx {sorted(rx)}, moved {moved}",
+    )
     status, verdict = command("verify")
     check("verify", status == 0, verdict.get("summary"))
-    effective = {c["target"]: c["effective"] for c in verdict["changes"] if c["why"].endswith("irq.feed") and c["state"] == "ok"}
-    check("effective affinity is the witness", bool(effective) and all(parse_list(e) <= rx for e in effective.values()), effective)
+    effective = {
+        c["target"]: c["effective"] for c in verdict["changes"] if c["why"].endswith("irq.feed") and c["state"] == "ok"
+    }
+    check(
+        "effective affinity is the witness", bool(effective) and all(parse_list(e) <= rx for e in effective.values()), effective
+    )
     isolated = plan_value(verdict, "isolation.partition")
     check("the kernel holds the partition", read("/sys/fs/cgroup/quietcore/cpuset.cpus.partition") == "isolated", isolated)
     status, again = command("apply", "feed-handler", "--bind", f"feed={nic}", "--allow", "link")
@@ -203,7 +225,19 @@ def killed(nic: str) -> None:
     """SIGKILL in the middle of an apply on the real kernel, then recover."""
     print("== killed in the middle", flush=True)
     before = snapshot(nic)
-    argv = [sys.executable, "-m", "ui.cli.main", "--state", STATE, "apply", "feed-handler", "--bind", f"feed={nic}", "--allow", "link"]
+    argv = [
+        sys.executable,
+        "-m",
+        "ui.cli.main",
+        "--state",
+        STATE,
+        "apply",
+        "feed-handler",
+        "--bind",
+        f"feed={nic}",
+        "--allow",
+        "link",
+    ]
     process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, cwd=pathlib.Path(__file__).resolve().parents[2])
     assert process.stderr is not None
     for line in process.stderr:

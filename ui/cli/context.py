@@ -44,18 +44,18 @@ class Context:
 
     def active_profile(self) -> str:
         """The active profile's name, empty without one."""
-        active = self.active()
-        return active.profile if active else ""
+        return self.profile_and_roles()[0]
 
-    def roles(self) -> dict[int, str]:
-        """CPU -> role, as the active profile named its cores; empty without one."""
+    def profile_and_roles(self) -> tuple[str, dict[int, str]]:
+        """The active profile's name and CPU -> role, as it named its cores; both empty without one."""
         active = self.active()
-        named = active.begin.get("roles", {}) if active else {}
+        if active is None:
+            return "", {}
         roles: dict[int, str] = {}
         for role in ROLES:
             with contextlib.suppress(CpuListError):
-                roles |= dict.fromkeys(parse_list(str(named.get(role, ""))), role)
-        return roles
+                roles |= dict.fromkeys(parse_list(str(active.begin.get("roles", {}).get(role, ""))), role)
+        return active.profile, roles
 
 
 @contextlib.contextmanager

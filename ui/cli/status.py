@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _sample(context: Context) -> Sample:
-    collector = Collector(context.host, context.roles(), context.active_profile())
+    collector = Collector(context.host, context.profile_and_roles)
     collector.tick()
     if context.simulation is not None:
         context.simulation.advance(WINDOW_S)

@@ -20,6 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments."""
     parser.add_argument("--interval", metavar="TIME", type=duration, default=1.0, help="time between samples (default: 1s)")
     parser.add_argument("--count", metavar="N", type=int, help="end after N samples (default: at Ctrl-C)")
+    parser.add_argument("--live", action="store_true", help="on a simulated --root: let it live while this watches")
     parser.epilog = (
         "Reads /proc and /sys from housekeeping CPUs only. The first sample comes after one interval: a rate needs two looks. "
         "With --json each line is a whole sample, with the kernel's own counts beside the rates."
@@ -44,18 +45,23 @@ def run(arguments: argparse.Namespace) -> int:
         signal.signal(number, _end)
     try:
         with open_context(arguments) as context:
-            for sample in _samples(context, interval_s, arguments.count):
+            for sample in _samples(context, interval_s, arguments.count, arguments.live):
                 print(sample.to_json() if arguments.json else _text(sample), flush=True)
     except _Ended:
         return 0
     return 0
 
 
-def _samples(context: Context, interval_s: float, count: int | None) -> Iterator[Sample]:
-    collector = Collector(context.host, context.roles(), context.active_profile())
+def _samples(context: Context, interval_s: float, count: int | None, live: bool) -> Iterator[Sample]:
+    collector = Collector(context.host, context.profile_and_roles)
     if context.host.files.real:  # the CPUs of another host are not ours to run on
         pin_to_housekeeping(collector.topology, collector.roles)
-    before = partial(context.simulation.advance, interval_s) if context.simulation is not None else None
+    simulation = context.simulation
+    if simulation is None and live and context.host.simulated:
+        from tuner.host.simulated import Simulation
+
+        simulation = Simulation(context.host)
+    before = partial(simulation.advance, interval_s) if simulation is not None else None
     try:
         yield from collector.stream(interval_s, count, before)
     finally:

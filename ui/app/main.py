@@ -1,0 +1,50 @@
+"""Starts the app: a first frame at once, then Textual, the collector beside it, and for a demo a host that lives."""
+
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Runs the app until it is left; its exit status."""
+    sys.stdout.write("\x1b[2J\x1b[H quietcore  starting the collector…\r\n")
+    sys.stdout.flush()
+    with _host_options(arguments) as (options, simulated):
+        from ui.app.app import QuietcoreApp
+        from ui.app.ring_control import ChildRing
+        from ui.app.runner import ChildRunner
+        from ui.app.source import ChildSource
+
+        may_change = simulated or arguments.root is not None or os.geteuid() == 0
+        source = ChildSource(options, "0.5s")
+        try:
+            app = QuietcoreApp(
+                source, ChildRunner(options), ChildRing([]), may_change=may_change, why_not="" if may_change else "not root"
+            )
+            app.run()
+        finally:
+            source.close()
+    return app.return_value or 0
+
+
+@contextlib.contextmanager
+def _host_options(arguments: argparse.Namespace) -> Iterator[tuple[list[str], bool]]:
+    """The global options of every child; a demo host lasts as long as the app."""
+    options = []
+    if arguments.state is not None:
+        options += ["--state", arguments.state]
+    if not arguments.demo or arguments.root is not None:
+        if arguments.root is not None:
+            options += ["--root", arguments.root]
+        yield options, False
+        return
+    from tuner.host.simulated import write_tree
+
+    memory = "/dev/shm"  # noqa: S108 - a directory of our own is made in it
+    with tempfile.TemporaryDirectory(prefix="quietcore-demo-", dir=memory if os.access(memory, os.W_OK) else None) as directory:
+        root = os.path.join(directory, "host")
+        write_tree(root)
+        yield [*options, "--root", root], True

@@ -1,0 +1,95 @@
+"""Ingest: a packet ring on one interface, read in place by a process of its own."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ui.app.model import Model, RingView
+from ui.app.policy import BAD
+from ui.app.screens.overview import short
+from ui.app.widgets.columns import DIM, HEAD, Column, Row, rule, window
+from ui.app.widgets.lines import Line, seg
+from ui.app.widgets.ramp import spark
+
+
+class IngestPane:
+    """Draws the ring; ``chosen`` is the interface that keys change."""
+
+    name = "ingest"
+
+    def __init__(self, model: Model, view: RingView) -> None:
+        self.model = model
+        self.view = view
+        self.chosen = 0
+
+    def interfaces(self) -> list[str]:
+        """The interfaces that a ring could be opened on."""
+        sample = self.model.sample
+        return [nic.name for nic in sample.nics] if sample else []
+
+    @property
+    def interface(self) -> str:
+        """The chosen one, empty where there is none."""
+        names = self.interfaces()
+        return names[self.chosen % len(names)] if names else ""
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """The whole pane."""
+        view = self.view
+        names = self.interfaces()
+        tabs = [seg(f" {'[' + n + ']' if n == self.interface else n} ", HEAD if n == self.interface else DIM) for n in names]
+        lines: list[Line] = [tabs or [seg("no interface yet", DIM)]]
+        if view.problem:
+            lines.append([seg(f" {view.problem}"[:width], BAD)])
+        if not view.record:
+            words = f" Enter opens a ring on {self.interface}: it sees every packet and takes none from the application."
+            lines += [
+                [],
+                [seg(words[:width], "")],
+                [seg(" It needs CAP_NET_RAW. The packets stay where the kernel put them."[:width], DIM)],
+            ]
+            if view.running:
+                lines.append([seg(f" opening a ring on {view.interface}"[:width], "yellow")])
+            return lines
+        lines += self._figures(view, width)
+        lines.append(rule("rings", width))
+        lines += _rings(view.record, max(3, height - len(lines)))
+        return lines[:height]
+
+    def _figures(self, view: RingView, width: int) -> list[Line]:
+        record = view.record
+        state = "running" if view.running else "closed"
+        total = record.get("total", {})
+        head = f" {record.get('source', '?')}  {state}  {record.get('mode', '?')} mode  {record.get('walker', '?')} walker  "
+        head += f"{short(float(total.get('packets', 0)))} packets  {total.get('drops', 0)} drops"
+        room = max(10, width - 16)
+        return [
+            [seg(head[:width], BAD if total.get("drops") else "")],
+            rule("packets per second and p99 from kernel to ring, newest on the right", width),
+            [seg(f" {short(max(view.packets_per_s, default=0)):>6} /s     "), seg(spark(view.packets_per_s, room), "cyan")],
+            [seg(f" {short(max(view.p99_us, default=0)):>6} us p99 "), seg(spark(view.p99_us, room), "cyan")],
+        ]
+
+
+def _rings(record: Mapping[str, Any], height: int) -> list[Line]:
+    columns = [
+        Column("core", 5, True), Column("packets", 12, True), Column("bytes", 14, True), Column("drops", 8, True),
+        Column("p50 us", 8, True), Column("p99 us", 8, True), Column("p99.9", 8, True), Column("max us", 9, True),
+    ]  # fmt: skip
+    rows = []
+    for ring in record.get("rings", ()):
+        latency = ring.get("latency") or {}
+        figures = [latency.get(name) for name in ("p50_ns", "p99_ns", "p99.9_ns", "max_ns")]
+        core = ring.get("core")
+        rows.append(
+            Row(
+                (
+                    "all" if core is None else str(core),
+                    str(ring.get("packets", 0)),
+                    str(ring.get("bytes", 0)),
+                    str(ring.get("drops", 0)),
+                    *("-" if f is None else f"{f / 1000:.1f}" for f in figures),
+                ),
+                BAD if ring.get("drops") else "",
+            )
+        )
+    return window(columns, rows, height)

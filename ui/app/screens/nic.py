@@ -1,0 +1,130 @@
+"""NIC: one interface from its wire to the cores that serve its queues."""
+
+from collections.abc import Sequence
+
+from ingest.sample import CoreSample, LossSample, NicSample, QueueSample, Sample
+from ui.app.model import Model
+from ui.app.policy import BAD
+from ui.app.screens.overview import short
+from ui.app.widgets.columns import DIM, HEAD, Column, Row, rule, window
+from ui.app.widgets.lines import Line, seg
+from ui.app.widgets.ramp import bar, spark
+
+
+class NicPane:
+    """Draws one interface; ``chosen`` and ``cursor`` are what keys change."""
+
+    name = "nic"
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.chosen = 0
+        self.cursor = 0
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """The whole pane."""
+        sample = self.model.sample
+        nics = [nic for nic in sample.nics if nic.physical] or list(sample.nics) if sample else []
+        if sample is None or not nics:
+            return [[seg("no interface yet" if sample is None else "this host shows no interface", DIM)]]
+        self.chosen %= len(nics)
+        nic = nics[self.chosen]
+        lines = [_tabs(nics, self.chosen), *_facts(nic, width)]
+        lines += self._rates(nic, width)
+        lines += _waterfall(sample, nic, width, 8 if height >= 40 else 5)
+        lines.append(rule(f"receive queues of {nic.name}", width))
+        lines += self._queues(sample, nic, width, max(2, height - len(lines)))
+        return lines
+
+    def _rates(self, nic: NicSample, width: int) -> list[Line]:
+        history = self.model.nic_history.get(nic.name, ())
+        losses = self.model.loss_history.get(nic.name, ())
+        room = max(10, width - 12)
+        return [
+            rule("packets received per second, newest on the right", width),
+            [seg(f" rx    {short(max(history, default=0)):>5}"), seg(spark(history, room), "cyan")],
+            [seg(f" drops {short(max(losses, default=0)):>5}"), seg(spark(losses, room), BAD if any(losses) else DIM)],
+        ]
+
+    def _queues(self, sample: Sample, nic: NicSample, width: int, height: int) -> list[Line]:
+        if not nic.queues:
+            return [[seg(" its queues have no interrupts of their own here", DIM)]]
+        columns = [
+            Column("queue", 6, True), Column("irq", 5, True), Column("cpu", 10, True), Column("role", 12),
+            Column("irq/s", 8, True), Column("share", max(8, width - 47)),
+        ]  # fmt: skip
+        roles = {core.cpu: core for core in sample.cores}
+        total = sum(queue.interrupts_per_s for queue in nic.queues) or 1.0
+        rows = [_queue_row(queue, roles, total, columns[-1].width) for queue in nic.queues]
+        self.cursor = max(0, min(self.cursor, len(rows) - 1))
+        return window(columns, rows, height, self.cursor)
+
+
+def _queue_row(queue: QueueSample, cores: dict[int, CoreSample], total: float, room: int) -> Row:
+    cpu = int(queue.cpus) if queue.cpus.isdigit() else None
+    core = cores.get(cpu) if cpu is not None else None
+    share = queue.interrupts_per_s / total
+    stray = core is not None and core.role in ("isolated", "app") and queue.interrupts_per_s >= 1
+    cells = (
+        f"rx{queue.queue}", str(queue.irq), queue.cpus, core.role if core else "-", short(queue.interrupts_per_s),
+        f"{bar(share, max(1, room - 5))} {100 * share:.0f}%",
+    )  # fmt: skip
+    return Row(cells, BAD if stray else "")
+
+
+def _tabs(nics: Sequence[NicSample], chosen: int) -> Line:
+    return [
+        seg(f" {'[' + nic.name + ']' if i == chosen else nic.name} ", HEAD if i == chosen else DIM)
+        for i, nic in enumerate(nics)
+    ]
+
+
+def _facts(nic: NicSample, width: int) -> list[Line]:
+    speed = f"{nic.speed_mbps / 1000:g}G" if nic.speed_mbps else "speed unknown"
+    node = f"node {nic.node}" if nic.node >= 0 else "node unknown"
+    ring = f"rx ring {nic.rx_ring}/{nic.rx_ring_max}" if nic.rx_ring else "rx ring not shown"
+    text = f" {nic.driver or 'no driver'}  {'up' if nic.up else 'DOWN'}  {speed}  {node}  {ring}  {len(nic.queues)} queues"
+    now = f" rx {short(nic.rx_packets_per_s)}/s {_bits(nic.rx_bytes_per_s)}   tx {short(nic.tx_packets_per_s)}/s "
+    now += f"{_bits(nic.tx_bytes_per_s)}   drops {short(nic.drops_per_s)}/s"
+    return [[seg(text[:width])], [seg(now[:width])]]
+
+
+def _bits(bytes_per_s: float) -> str:
+    bits = bytes_per_s * 8
+    return f"{bits / 1e9:.2f} Gb/s" if bits >= 1e9 else f"{bits / 1e6:.1f} Mb/s"
+
+
+def _waterfall(sample: Sample, nic: NicSample, width: int, height: int) -> list[Line]:
+    mine = [loss for loss in sample.losses if loss.where in (nic.name, "host")]
+    backlog = [loss for loss in sample.losses if loss.stage == 11 and loss.where != "host"]
+    if backlog:
+        visible = any(loss.visible for loss in backlog)
+        mine.append(
+            LossSample(
+                11,
+                "softnet backlog",
+                "all CPUs",
+                "softnet dropped",
+                sum(x.total for x in backlog),
+                sum(x.per_s for x in backlog),
+                visible,
+            )
+        )
+    mine.sort(key=lambda loss: loss.stage)
+    columns = [
+        Column("lost at", 44),
+        Column("/s", 7, True),
+        Column("since boot", 12, True),
+        Column("counter", max(8, width - 67)),
+    ]
+    rows = [
+        Row((loss.name, short(loss.per_s), str(loss.total), f"{loss.where} {loss.counter}"), BAD if loss.per_s else "")
+        if loss.visible
+        else Row((loss.name, "-", "not visible", f"{loss.where} {loss.counter}"), DIM)
+        for loss in mine
+    ]
+    # where there is little room: what lost something first
+    if len(rows) > height:
+        order = sorted(range(len(rows)), key=lambda i: (-mine[i].per_s, -mine[i].total, mine[i].stage))[: height - 1]
+        rows = [rows[i] for i in sorted(order)]
+    return [rule("from the wire to the application", width), *window(columns, rows, height + 1)]

@@ -1,0 +1,189 @@
+"""Overview: every core at once, the worst of them, and where packets are lost."""
+
+from collections.abc import Sequence
+
+from rich.segment import Segment
+
+from ingest.sample import CoreSample, LossSample, Sample
+from ui.app.model import Model
+from ui.app.policy import BAD, METRICS, QUIET, ROLE_LETTER, Metric, style_of, weight, why
+from ui.app.widgets.columns import DIM, Column, Row, fit, rule, window
+from ui.app.widgets.lines import Line, seg
+from ui.app.widgets.ramp import glyphs, level, spark
+
+SORTS = ("worst first", "by core", "by interruptions")
+_LABEL = 11
+
+
+class Overview:
+    """Draws the overview; ``metric``, ``numbers``, ``sort`` and ``cursor`` are what keys change."""
+
+    name = "overview"
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.metric = 0
+        self.numbers = False
+        self.sort = 0
+        self.cursor = 0
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """The whole pane."""
+        sample = self.model.sample
+        if sample is None:
+            return [[seg("waiting for the first sample", DIM)]]
+        lines = self._maps(sample, width, height)
+        loss = _loss_lines(self.model, sample, width)
+        events = self._events(width, 5 if height >= 40 else 2)
+        room = height - len(lines) - len(loss) - len(events) - 1
+        lines.append(rule(f"cores, {SORTS[self.sort]}", width))
+        lines += self._worst(sample, width, max(2, room))
+        return [*lines, *loss, *events]
+
+    def _maps(self, sample: Sample, width: int, height: int) -> list[Line]:
+        chosen = METRICS[self.metric]
+        if self.numbers:
+            return _number_map(sample, chosen, width, max(3, height // 3))
+        nodes = _by_node(sample.cores)
+        rows_each = sum(-(-len(cores) // max(8, width - _LABEL - 7)) for cores in nodes.values())
+        room = max(rows_each, height * 2 // 5)
+        metrics = [chosen] + [m for m in METRICS if m is not chosen]
+        lines: list[Line] = [_scale(nodes, width)]
+        for metric in metrics[: max(1, (room - rows_each) // rows_each)]:
+            lines += _glyph_rows(nodes, metric, width)
+        return lines + _role_rows(nodes, width)
+
+    def _worst(self, sample: Sample, width: int, height: int) -> list[Line]:
+        keys = (lambda c: -weight(c), lambda c: c.cpu, lambda c: -c.interruptions_per_s)
+        cores = sorted(sample.cores, key=keys[self.sort])
+        self.cursor = max(0, min(self.cursor, len(cores) - 1))
+        wide = width >= 130
+        columns = [
+            Column("cpu", 4, True), Column("node", 4, True), Column("role", 12), Column("intr/s", 8, True),
+            Column("dev/s", 7, True),
+            Column("ipi/s", 6, True), Column("tick/s", 6, True), Column("drops", 6, True),
+            Column("why", width // 2 - 60 if wide else max(8, width - 61)),
+        ]  # fmt: skip
+        if wide:
+            columns.append(Column("interruptions/s, newest on the right", width - sum(c.width + 1 for c in columns)))
+        rows = [self._row(core, columns, wide) for core in cores]
+        return window(columns, rows, height, self.cursor)
+
+    def _row(self, core: CoreSample, columns: Sequence[Column], wide: bool) -> Row:
+        bad = weight(core) >= 2e9
+        cells = [
+            str(core.cpu), str(core.node), core.role, short(core.interruptions_per_s), short(core.device_per_s),
+            short(core.ipi_per_s), short(core.timer_per_s), short(core.backlog_drops_per_s), why(core),
+        ]  # fmt: skip
+        if wide:
+            cells.append(spark(self.model.core_history.get(core.cpu, ()), columns[-1].width, METRICS[0].top))
+        return Row(cells, BAD if bad else "")
+
+    def _events(self, width: int, count: int) -> list[Line]:
+        lines: list[Line] = [rule("events", width)]
+        for _, event in list(self.model.events)[:count]:
+            colour = {"crit": BAD, "warn": "yellow"}.get(event.level, "")
+            lines.append([seg(f" {event.level:<4} {event.where:<16} {event.what}", colour)])
+        if not self.model.events:
+            lines.append([seg(" none since the start", DIM)])
+        return lines
+
+
+def _by_node(cores: Sequence[CoreSample]) -> dict[int, list[CoreSample]]:
+    nodes: dict[int, list[CoreSample]] = {}
+    for core in cores:
+        nodes.setdefault(core.node, []).append(core)
+    # first threads, then their siblings: a core's threads stand one above the other in the numbering of most machines
+    return {
+        node: sorted(found, key=lambda c: (c.cpu != min(c.siblings, default=c.cpu), c.cpu)) for node, found in nodes.items()
+    }
+
+
+def _chunks(cores: list[CoreSample], width: int) -> list[list[CoreSample]]:
+    room = max(8, width - _LABEL - 7)
+    return [cores[i : i + room] for i in range(0, len(cores), room)]
+
+
+def _scale(nodes: dict[int, list[CoreSample]], width: int) -> Line:
+    room = min(max(8, width - _LABEL - 7), max((len(c) for c in nodes.values()), default=8))
+    marks = "".join(f"{place:<8}" for place in range(0, room, 8))[:room]
+    return [seg(" " * _LABEL + marks, DIM), seg("max".rjust(max(0, width - _LABEL - len(marks))), DIM)]
+
+
+def _glyph_rows(nodes: dict[int, list[CoreSample]], metric: Metric, width: int) -> list[Line]:
+    ramp = glyphs()
+    lines: list[Line] = []
+    first = True
+    for node, cores in nodes.items():
+        for part in _chunks(cores, width):
+            label = f"{metric.name[:7]:<7}" if first else " " * 7
+            cells: list[Segment] = [seg(f"{label}n{node:<3}")]
+            for core in part:
+                height = level(metric.value(core), metric.top)
+                cells.append(seg(ramp[height], style_of(core, metric, height)))
+            highest = short(max(metric.value(core) for core in part))
+            lines.append([*cells, seg(highest.rjust(width - _LABEL - len(part)), DIM)])
+            first = False
+    return lines
+
+
+def _role_rows(nodes: dict[int, list[CoreSample]], width: int) -> list[Line]:
+    lines: list[Line] = []
+    for place, (node, cores) in enumerate(nodes.items()):
+        for part in _chunks(cores, width):
+            cells = [seg(ROLE_LETTER.get(core.role, "?"), QUIET if core.role == "general" else "green") for core in part]
+            lines.append([seg(f"{'role' if not place else '':<7}n{node:<3}"), *cells])
+    return lines
+
+
+def _number_map(sample: Sample, metric: Metric, width: int, height: int) -> list[Line]:
+    each = 6
+    per_row = max(4, min(32, (width - 5) // each))
+    cores = sorted(sample.cores, key=lambda c: c.cpu)
+    title = f"{metric.title}, {per_row} CPUs a row"
+    lines: list[Line] = [rule(title, width)]
+    for start in range(0, len(cores), per_row):
+        if len(lines) >= height:
+            lines.append([seg(f" and {len(cores) - start} more CPUs", DIM)])
+            break
+        part = cores[start : start + per_row]
+        cells = [seg(f"{part[0].cpu:>4} ", DIM)]
+        for core in part:
+            value = metric.value(core)
+            cells.append(seg(short(value).rjust(each), style_of(core, metric, level(value, metric.top))))
+        lines.append(cells)
+    return lines
+
+
+def _loss_lines(model: Model, sample: Sample, width: int) -> list[Line]:
+    """One line for each physical interface, and one for what the host's own stages lost."""
+    lines: list[Line] = [rule("loss, per second (since boot)", width)]
+    drawn = min(60, width // 3) if width >= 130 else 0
+    for nic in [nic for nic in sample.nics if nic.physical][:5]:
+        lost = [loss for loss in sample.losses if loss.where == nic.name and loss.visible and loss.total]
+        head = f" {fit(nic.name, 15)} rx {short(nic.rx_packets_per_s):>6}/s  "
+        lines.append(_loss_line(head, lost, width, list(model.loss_history.get(nic.name, ())) if drawn else [], drawn))
+    host = [loss for loss in sample.losses if loss.where == "host" and loss.visible and loss.total]
+    backlog = [loss for loss in sample.losses if loss.stage == 11 and loss.total]
+    lines.append(_loss_line(f" {'host':<15} ", backlog[:1] + host, width, [], 0))
+    return lines
+
+
+def _loss_line(head: str, lost: Sequence[LossSample], width: int, history: Sequence[float], drawn: int) -> Line:
+    text = ", ".join(f"{loss.name} {short(loss.per_s)} ({loss.total})" for loss in lost) or "nothing lost"
+    colour = BAD if any(loss.per_s for loss in lost) else "" if lost else DIM
+    left = fit(head + text, width - drawn - 1)
+    return [seg(left, colour), seg(" " + spark(history, drawn), BAD if any(history) else DIM)] if drawn else [seg(left, colour)]
+
+
+def short(value: float) -> str:
+    """A figure in at most six characters."""
+    if value >= 9_999_500:
+        return f"{value / 1e6:.0f}M"
+    if value >= 99_950:
+        return f"{value / 1e3:.0f}k"
+    if value >= 9_995:
+        return f"{value / 1e3:.1f}k"
+    if 0 < value < 0.95:
+        return "<1"
+    return f"{value:.0f}"
