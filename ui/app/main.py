@@ -3,8 +3,11 @@
 import argparse
 import contextlib
 import os
+import shutil
+import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 
 
@@ -45,6 +48,28 @@ def _host_options(arguments: argparse.Namespace) -> Iterator[tuple[list[str], bo
 
     memory = "/dev/shm"  # noqa: S108 - a directory of our own is made in it
     with tempfile.TemporaryDirectory(prefix="quietcore-demo-", dir=memory if os.access(memory, os.W_OK) else None) as directory:
+        _clean_up_after_us(directory)
         root = os.path.join(directory, "host")
         write_tree(root)
         yield [*options, "--root", root], True
+
+
+def _clean_up_after_us(directory: str) -> None:
+    """Leaves a process behind that removes the directory when this one is gone, however it went.
+
+    A closed terminal ends the app by SIGHUP within half a second, and no handler of Textual's runs.
+    """
+    watched, held = os.pipe()
+    if os.fork():
+        os.close(watched)
+        os.set_inheritable(held, False)
+        return
+    with contextlib.suppress(BaseException):
+        os.setsid()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        os.close(held)
+        os.read(watched, 1)  # nothing is ever written: this ends when the other end is closed
+        time.sleep(1.0)  # the children of the app end after it
+        shutil.rmtree(directory, ignore_errors=True)
+    os._exit(0)

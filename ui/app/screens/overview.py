@@ -7,12 +7,12 @@ from rich.segment import Segment
 from ingest.sample import CoreSample, LossSample, Sample
 from ui.app.model import Model
 from ui.app.policy import BAD, METRICS, QUIET, ROLE_LETTER, Metric, style_of, weight, why
-from ui.app.widgets.columns import DIM, Column, Row, fit, rule, window
+from ui.app.widgets.columns import DIM, Column, Row, beside, fit, rule, window
 from ui.app.widgets.lines import Line, seg
 from ui.app.widgets.ramp import glyphs, level, spark
 
 SORTS = ("worst first", "by core", "by interruptions")
-_LABEL = 11
+_LABEL = 11  # "drops/s n0 "
 
 
 class Overview:
@@ -45,13 +45,20 @@ class Overview:
         if self.numbers:
             return _number_map(sample, chosen, width, max(3, height // 3))
         nodes = _by_node(sample.cores)
-        rows_each = sum(-(-len(cores) // max(8, width - _LABEL - 7)) for cores in nodes.values())
-        room = max(rows_each, height * 2 // 5)
-        metrics = [chosen] + [m for m in METRICS if m is not chosen]
-        lines: list[Line] = [_scale(nodes, width)]
-        for metric in metrics[: max(1, (room - rows_each) // rows_each)]:
-            lines += _glyph_rows(nodes, metric, width)
-        return lines + _role_rows(nodes, width)
+        panel = _LABEL + min(max(len(cores) for cores in nodes.values()), max(8, width - _LABEL - 7)) + 7
+        across = max(1, width // (panel + 1))
+        rows_each = sum(len(_chunks(cores, panel)) for cores in nodes.values())
+        down = max(1, (max(rows_each, height * 2 // 5) - rows_each) // (rows_each + (across > 1)))
+        metrics = ([chosen] + [m for m in METRICS if m is not chosen])[: across * down]
+        lines: list[Line] = []
+        for start in range(0, len(metrics), across):
+            block: list[Line] = []
+            for metric in metrics[start : start + across]:
+                rows = [_scale(nodes, panel), *_glyph_rows(nodes, metric, panel)] if across > 1 or not start else []
+                rows = rows or _glyph_rows(nodes, metric, panel)
+                block = beside(block, rows, _width_of(block), len(rows)) if block else rows
+            lines += block
+        return lines + _role_rows(nodes, panel)
 
     def _worst(self, sample: Sample, width: int, height: int) -> list[Line]:
         keys = (lambda c: -weight(c), lambda c: c.cpu, lambda c: -c.interruptions_per_s)
@@ -104,6 +111,10 @@ def _chunks(cores: list[CoreSample], width: int) -> list[list[CoreSample]]:
     return [cores[i : i + room] for i in range(0, len(cores), room)]
 
 
+def _width_of(block: list[Line]) -> int:
+    return max((sum(len(segment.text) for segment in line) for line in block), default=0)
+
+
 def _scale(nodes: dict[int, list[CoreSample]], width: int) -> Line:
     room = min(max(8, width - _LABEL - 7), max((len(c) for c in nodes.values()), default=8))
     marks = "".join(f"{place:<8}" for place in range(0, room, 8))[:room]
@@ -116,8 +127,8 @@ def _glyph_rows(nodes: dict[int, list[CoreSample]], metric: Metric, width: int) 
     first = True
     for node, cores in nodes.items():
         for part in _chunks(cores, width):
-            label = f"{metric.name[:7]:<7}" if first else " " * 7
-            cells: list[Segment] = [seg(f"{label}n{node:<3}")]
+            label = f"{metric.name:<7}" if first else " " * 7
+            cells: list[Segment] = [seg(fit(f"{label}n{node}", _LABEL))]
             for core in part:
                 height = level(metric.value(core), metric.top)
                 cells.append(seg(ramp[height], style_of(core, metric, height)))
@@ -132,7 +143,7 @@ def _role_rows(nodes: dict[int, list[CoreSample]], width: int) -> list[Line]:
     for place, (node, cores) in enumerate(nodes.items()):
         for part in _chunks(cores, width):
             cells = [seg(ROLE_LETTER.get(core.role, "?"), QUIET if core.role == "general" else "green") for core in part]
-            lines.append([seg(f"{'role' if not place else '':<7}n{node:<3}"), *cells])
+            lines.append([seg(fit(f"{'role' if not place else '':<7}n{node}", _LABEL)), *cells])
     return lines
 
 
