@@ -7,6 +7,7 @@ from tuner.host.files import HostFiles
 from tuner.host.irqs import Irq, read_irqs
 from tuner.host.nics import Nic, read_nics
 from tuner.host.syscalls import LinuxSyscalls, Syscalls
+from tuner.host.text import printable
 from tuner.host.topology import Topology, read_topology
 
 
@@ -21,12 +22,12 @@ class Host:
     @property
     def name(self) -> str:
         """The host's own name, ``?`` where it does not say."""
-        return self.files.optional("/proc/sys/kernel/hostname") or self.files.optional("/etc/hostname") or "?"
+        return printable(self.files.optional("/proc/sys/kernel/hostname") or self.files.optional("/etc/hostname") or "?", 64)
 
     @property
     def kernel(self) -> str:
         """The kernel's release, empty where it does not say."""
-        return self.files.optional("/proc/sys/kernel/osrelease") or ""
+        return printable(self.files.optional("/proc/sys/kernel/osrelease") or "", 64)
 
     @property
     def source(self) -> str:
