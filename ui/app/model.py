@@ -57,7 +57,8 @@ class RingView:
     problem: str = ""
     packets_per_s: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))
     p99_us: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))
-    packets: int = 0
+    packets: int = 0  # since it was opened
+    drops: int = 0
 
 
 @dataclass(slots=True)

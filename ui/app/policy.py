@@ -29,7 +29,7 @@ class Metric:
 METRICS = (
     Metric("intr/s", "interruptions per second", 20_000.0, lambda core: core.interruptions_per_s),
     Metric("dev/s", "device interrupts per second", 20_000.0, lambda core: core.device_per_s),
-    Metric("drops/s", "packets dropped at the softnet backlog per second", 1_000.0, lambda core: core.backlog_drops_per_s),
+    Metric("drop/s", "packets dropped at the softnet backlog per second", 1_000.0, lambda core: core.backlog_drops_per_s),
     Metric("busy %", "busy per cent", 100.0, lambda core: core.busy_percent),
     Metric("soft/s", "softirqs per second", 20_000.0, lambda core: core.softirqs_per_s),
     Metric("ipi/s", "inter-processor interrupts per second", 5_000.0, lambda core: core.ipi_per_s),
@@ -42,7 +42,7 @@ def style_of(core: CoreSample, metric: Metric, level: int) -> str:
     """The colour of one cell."""
     if level == 0:
         return QUIET
-    if metric.name == "drops/s":
+    if metric.name == "drop/s":
         return BAD
     if core.role in _RESERVED and metric.name in ("intr/s", "dev/s", "ipi/s", "soft/s"):
         return _reserved(core, metric)

@@ -37,7 +37,8 @@ class ChildRing:
 
     def start(self, view: RingView, interface: str) -> None:
         """See RingControl."""
-        view.interface, view.running, view.problem, view.record, view.packets = interface, True, "", {}, 0
+        view.interface, view.running, view.problem, view.record = interface, True, "", {}
+        view.packets = view.drops = 0
         view.packets_per_s.clear()
         view.p99_us.clear()
         self._ended = ""
@@ -75,16 +76,20 @@ class ChildRing:
 
     @staticmethod
     def _take(view: RingView, record: Mapping[str, Any]) -> None:
+        """One report: of an interval while it runs, of the whole run at its end."""
         if "total" not in record:
             view.problem = printable(str(record.get("error", "")), 200)
             return
         view.record = record
-        packets = int(record["total"].get("packets", 0))
-        seconds = float(record.get("seconds") or 0.0)
-        view.packets_per_s.append(max(0, packets - view.packets) if seconds else 0.0)
-        view.packets = packets
-        p99 = [(ring.get("latency") or {}).get("p99_ns") or 0 for ring in record.get("rings", ())]
-        view.p99_us.append(max(p99, default=0) / 1000)
+        total = record["total"]
+        packets, drops = int(total.get("packets", 0)), int(total.get("drops", 0))
+        if record.get("part") == "whole":
+            view.packets, view.drops = packets, drops
+            return
+        view.packets += packets
+        view.drops += drops
+        view.packets_per_s.append(packets / float(record.get("seconds") or 1.0))
+        view.p99_us.append(((total.get("latency") or {}).get("p99_ns") or 0) / 1000)
 
     def stop(self, view: RingView) -> None:
         """See RingControl."""

@@ -51,19 +51,18 @@ class IngestPane:
                 lines.append([seg(f" opening a ring on {view.interface}"[:width], "yellow")])
             return lines
         lines += self._figures(view, width)
-        lines.append(rule("rings", width))
+        lines.append(rule(f"rings, {'the whole run' if view.record.get('part') == 'whole' else 'the last second'}", width))
         lines += _rings(view.record, max(3, height - len(lines)))
         return lines[:height]
 
     def _figures(self, view: RingView, width: int) -> list[Line]:
         record = view.record
         state = "running" if view.running else "closed"
-        total = record.get("total", {})
         head = f" {record.get('source', '?')}  {state}  {record.get('mode', '?')} mode  {record.get('walker', '?')} walker  "
-        head += f"{short(float(total.get('packets', 0)))} packets  {total.get('drops', 0)} drops"
+        head += f"{view.packets} packets  {view.drops} drops"
         room = max(10, width - 16)
         return [
-            [seg(head[:width], BAD if total.get("drops") else "")],
+            [seg(head[:width], BAD if view.drops else "")],
             rule("packets per second and p99 from kernel to ring, newest on the right", width),
             [seg(f" {short(max(view.packets_per_s, default=0)):>6} /s     "), seg(spark(view.packets_per_s, room), "cyan")],
             [seg(f" {short(max(view.p99_us, default=0)):>6} us p99 "), seg(spark(view.p99_us, room), "cyan")],

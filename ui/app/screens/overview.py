@@ -12,7 +12,7 @@ from ui.app.widgets.lines import Line, seg
 from ui.app.widgets.ramp import glyphs, level, spark
 
 SORTS = ("worst first", "by core", "by interruptions")
-_LABEL = 11  # "drops/s n0 "
+_LABEL = 11  # "intr/s n0  "
 
 
 class Overview:
