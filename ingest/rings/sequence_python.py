@@ -7,7 +7,8 @@ from typing import Literal
 from ingest.rings.counters import Followed, StreamCounters
 from ingest.rings.layout import FAR_AHEAD, LAST_SEQUENCE, OUTSIDE_RUN, STREAMS, WINDOW, Framing
 
-_PORTS = struct.Struct(">xxHH")
+_IPV4 = struct.Struct(">B5xHxB6x4s")  # version and length, fragment, protocol, destination
+_UDP = struct.Struct(">2xHH")  # destination port, length
 
 
 @dataclass(slots=True)
@@ -35,7 +36,10 @@ class _Stream:
         self.lost += sequence - self.expected
         self.received += count
         self.expected = sequence + count
-        self.seen.update(range(max(sequence, self.expected - WINDOW), self.expected))
+        if count == 1:
+            self.seen.add(sequence)
+        else:
+            self.seen.update(range(max(sequence, self.expected - WINDOW), self.expected))
         if len(self.seen) > 2 * WINDOW:
             self.seen = {number for number in self.seen if number >= self.expected - WINDOW}
 
@@ -77,51 +81,58 @@ class Sequences:
 
     def __init__(self, framing: Framing) -> None:
         self._framing = framing
+        self._order: Literal["big", "little"] = "big" if framing.big_endian else "little"
+        sequence_end = framing.sequence_offset + framing.sequence_width
+        count_end = framing.count_offset + framing.count_width if framing.count_width else 0
+        self._sequence_end, self._count_end = sequence_end, count_end
+        self._needed = max(sequence_end, count_end)
         self._streams: dict[tuple[bytes, int], _Stream] = {}
         self._unread = 0
         self._unfollowed = 0
 
-    def datagram(self, packet: memoryview, protocol: int, stamp_ns: int) -> None:
-        """One packet from its network header to its last captured byte; ``protocol`` is its ethertype."""
+    def datagram(self, buffer: memoryview, start: int, end: int, protocol: int, stamp_ns: int) -> None:
+        """One packet: ``start`` is its network header, ``end`` behind its last captured byte, ``protocol`` its ethertype."""
         for _ in range(2):
-            if protocol not in (0x8100, 0x88A8) or len(packet) < 4:
+            if protocol not in (0x8100, 0x88A8) or end - start < 4:
                 break
-            protocol, packet = packet[2] << 8 | packet[3], packet[4:]
-        if protocol == 0x0800:
-            if len(packet) < 20 or packet[0] >> 4 != 4 or packet[9] != 17:
-                return
-            if (packet[6] << 8 | packet[7]) & 0x3FFF:
-                self._unread += 1
-                return
-            header, address = (packet[0] & 15) * 4, bytes(packet[16:20])
-            if header < 20:
-                return
-        elif protocol == 0x86DD:
-            if len(packet) < 40 or packet[0] >> 4 != 6 or packet[6] != 17:
-                return
-            header, address = 40, bytes(packet[24:40])
-        else:
+            protocol, start = buffer[start + 2] << 8 | buffer[start + 3], start + 4
+        found = self._ip(buffer, start, end, protocol)
+        if found is None:
             return
-        if len(packet) < header + 8:
+        header, address = found
+        if end - start < header + 8:
             self._unread += 1
             return
-        port, length = _PORTS.unpack_from(packet, header)
+        port, length = _UDP.unpack_from(buffer, start + header)
         if self._framing.port and port != self._framing.port:
             return
-        self._numbered(packet[header + 8 : header + max(8, length)], (address, port), stamp_ns)
-
-    def _numbered(self, payload: memoryview, key: tuple[bytes, int], stamp_ns: int) -> None:
-        framing = self._framing
-        order: Literal["big", "little"] = "big" if framing.big_endian else "little"
-        sequence_end = framing.sequence_offset + framing.sequence_width
-        count_end = framing.count_offset + framing.count_width
-        if sequence_end > len(payload) or (framing.count_width and count_end > len(payload)):
+        payload = start + header + 8
+        if min(end - payload, length - 8) < self._needed:
             self._unread += 1
             return
-        sequence = int.from_bytes(payload[framing.sequence_offset : sequence_end], order)
+        self._numbered(buffer, payload, (address, port), stamp_ns)
+
+    def _ip(self, buffer: memoryview, start: int, end: int, protocol: int) -> tuple[int, bytes] | None:
+        """Header length and destination of a whole UDP datagram; None for everything else."""
+        if protocol == 0x0800 and end - start >= 20:
+            first, fragment, carried, address = _IPV4.unpack_from(buffer, start)
+            if first >> 4 != 4 or carried != 17:
+                return None
+            if fragment & 0x3FFF:
+                self._unread += 1
+                return None
+            header = (first & 15) * 4
+            return (header, address) if header >= 20 else None
+        if protocol == 0x86DD and end - start >= 40 and buffer[start] >> 4 == 6 and buffer[start + 6] == 17:
+            return 40, bytes(buffer[start + 24 : start + 40])
+        return None
+
+    def _numbered(self, buffer: memoryview, at: int, key: tuple[bytes, int], stamp_ns: int) -> None:
+        framing = self._framing
+        sequence = int.from_bytes(buffer[at + framing.sequence_offset : at + self._sequence_end], self._order)
         count = 1
         if framing.count_width:
-            count = int.from_bytes(payload[framing.count_offset : count_end], order)
+            count = int.from_bytes(buffer[at + framing.count_offset : at + self._count_end], self._order)
         if framing.end_count and count == framing.end_count:
             count = 0
         if sequence > LAST_SEQUENCE:

@@ -66,6 +66,8 @@ class _Sequences(ctypes.Structure):
         ("count_width", ctypes.c_uint32),
         ("big_endian", ctypes.c_uint32),
         ("end_count", ctypes.c_uint32),
+        ("needed", ctypes.c_uint32),
+        ("shape", ctypes.c_uint32),
         ("reserved", ctypes.c_uint32),
         ("unread", ctypes.c_uint64),
         ("unfollowed", ctypes.c_uint64),

@@ -125,7 +125,7 @@ class _RingWalk:
                 if mac < V2_HEADER:
                     self._malformed_frames += 1
                 else:
-                    self._account((start, size, V2_PROTOCOL), (length, captured, mac, net), (seconds, nanoseconds), status, now)
+                    self._account(start, size, V2_PROTOCOL, length, captured, mac, net, seconds, nanoseconds, status, now)
                 self._fence()
                 words[start >> 2] = 0
                 self._cursor = self._cursor + 1 if self._cursor + 1 < units else 0
@@ -166,39 +166,45 @@ class _RingWalk:
             if mac < V3_HEADER:
                 self._malformed_frames += 1
             else:
-                bounds = (start + at, following if left > 1 else room, V3_PROTOCOL)
-                self._account(bounds, (length, captured, mac, net), (seconds, nanoseconds), status, now)
+                size_here = following if left > 1 else room
+                self._account(start + at, size_here, V3_PROTOCOL, length, captured, mac, net, seconds, nanoseconds, status, now)
             at += following
 
     def _account(
         self,
-        bounds: tuple[int, int, int],
-        sizes: tuple[int, int, int, int],
-        taken: tuple[int, int],
+        start: int,
+        size: int,
+        protocol_at: int,
+        length: int,
+        captured: int,
+        mac: int,
+        net: int,
+        seconds: int,
+        nanoseconds: int,
         status: int,
         now: int,
     ) -> None:
-        start, size, protocol_at = bounds
-        length, captured, mac, net = sizes
-        seconds, nanoseconds = taken
         end = mac + captured
         if net < mac or captured > length or end > size or nanoseconds >= _SECOND_NS:
             self._malformed_frames += 1
             return
         self._packets += 1
         self._octets += length
-        self._truncated += captured < length
-        self._losing += bool(status & STATUS_LOSING)
+        if captured < length:
+            self._truncated += 1
+        if status & STATUS_LOSING:
+            self._losing += 1
         stamp_ns = seconds * _SECOND_NS + nanoseconds
         latency = now - stamp_ns
         if latency < 0:
             self._negative += 1
         else:
             self._buckets[bucket_of(latency)] += 1
-            self._max_ns = max(self._max_ns, latency)
+            if latency > self._max_ns:
+                self._max_ns = latency
         if self._sequences is not None and net < end:
             (protocol,) = _PROTOCOL.unpack_from(self._bytes, start + protocol_at)
-            self._sequences.datagram(self._bytes[start + net : start + end], protocol, stamp_ns)
+            self._sequences.datagram(self._bytes, start + net, start + end, protocol, stamp_ns)
 
 
 class PythonWalker:
