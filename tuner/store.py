@@ -131,7 +131,7 @@ class Store:
             names = os.listdir(self.transactions_directory)
         except FileNotFoundError:
             return []
-        return sorted(int(n.removesuffix(".journal")) for n in names if n.endswith(".journal") and n[:-8].isdigit())
+        return sorted(int(n.removesuffix(".journal")) for n in names if _NAME.fullmatch(n))
 
     def all(self) -> list[TransactionRecord]:
         """Every transaction, the oldest first."""

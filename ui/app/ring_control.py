@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from tuner.host.text import printable
 from ui.app.model import RingView
-from ui.app.source import _die_with_parent
+from ui.app.source import die_with_parent
 
 
 class RingControl(Protocol):
@@ -47,7 +47,7 @@ class ChildRing:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl, as for the collector
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl, as for the collector
         )
         self._reader = threading.Thread(target=self._read, args=(self._process,), name="ring", daemon=True)
         self._reader.start()

@@ -49,7 +49,8 @@ class ListSource:
         """See SampleSource."""
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """In a child, before it becomes another program: SIGTERM when the app dies, however it dies (prctl(2))."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
@@ -65,7 +66,7 @@ class ChildSource:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl, before any thread of ours exists in the child
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl, before any thread of ours exists in the child
         )
         self._reader = threading.Thread(target=self._read, name="samples", daemon=True)
         self._reader.start()
