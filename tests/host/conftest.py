@@ -1,37 +1,18 @@
-"""The captured hosts that lie beside the project, unpacked once, and small trees written by hand."""
+"""The captured hosts as paths, and small trees written by hand."""
 
 import os
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from tuner.host.files import HostFiles
 
-HOSTS = Path(__file__).resolve().parents[2] / ".." / "shared" / "hosts"
-MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-
 
 @pytest.fixture(scope="session")
-def captured() -> Iterator[Callable[[str], Path]]:
-    """The root of a captured host, by the name of its archive: read it, or edit a copy of a part of it."""
-    directory = Path(tempfile.mkdtemp(prefix="quietcore-hosts-", dir=MEMORY))
-
-    def unpack(name: str) -> Path:
-        archives = list(HOSTS.glob(f"{name}.tar.*"))
-        if not archives:
-            pytest.skip(f"the captured host {name} is not in {os.path.relpath(HOSTS)}")
-        place = directory / name
-        if not place.exists():
-            place.mkdir()
-            subprocess.run(["tar", "xf", str(archives[0]), "-C", str(place)], check=True)
-        return next(path.parent for path in (place / "sys", *place.glob("*/sys")) if path.is_dir())
-
-    yield unpack
-    shutil.rmtree(directory, ignore_errors=True)
+def captured(captured_host: Callable[[str], str]) -> Callable[[str], Path]:
+    """The root of a captured host, by the name of its archive."""
+    return lambda name: Path(captured_host(name))
 
 
 @pytest.fixture

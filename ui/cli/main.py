@@ -7,7 +7,9 @@ import argparse
 import importlib
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
+from itertools import groupby
 from typing import NoReturn
 
 VERSION = "0.1.0"
@@ -97,8 +99,18 @@ def build_parser(chosen: str | None) -> Parser:
         )
         if name == chosen:
             importlib.import_module(module).configure(command)
+            command.epilog = wrapped(command.epilog or "")
         global_options(command)
     return parser
+
+
+def wrapped(text: str) -> str:
+    """Running text as lines that any terminal holds; what is indented stays as it was written."""
+    blocks = groupby(text.split("\n"), key=lambda line: "" if not line else line[0] == " ")
+    return "\n".join(
+        "\n".join(lines) if kind in ("", True) else textwrap.fill(" ".join(lines), 79, break_on_hyphens=False)
+        for kind, lines in blocks
+    )
 
 
 def _chosen(argv: Sequence[str]) -> str | None:
