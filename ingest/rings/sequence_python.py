@@ -133,8 +133,8 @@ class Sequences:
         count = 1
         if framing.count_width:
             count = int.from_bytes(buffer[at + framing.count_offset : at + self._count_end], self._order)
-        if framing.end_count and count == framing.end_count:
-            count = 0
+            if framing.end_count and count == framing.end_count:
+                count = 0
         if sequence > LAST_SEQUENCE:
             self._unread += 1
             return

@@ -126,6 +126,13 @@ def test_a_stream_that_changes_its_ring_was_not_reordered(kind: type[Walker]) ->
     assert (stream.received, stream.lost, stream.reordered) == (10, 0, 0)
 
 
+def test_a_format_without_a_count_has_no_end_count(kind: type[Walker]) -> None:
+    framing = Framing("plain", 10, 8, big_endian=True, end_count=1)
+    walker = kind([frames([Packet(udp4(mold(n, 1))) for n in (1, 2)], 4)], framing, NOW_NS)
+    walker.drain()
+    assert walker.followed().streams[0].received == 2
+
+
 def test_streams_ports_and_families(kind: type[Walker]) -> None:
     packets = [
         Packet(udp4(mold(1))),
