@@ -133,6 +133,53 @@ def test_a_format_without_a_count_has_no_end_count(kind: type[Walker]) -> None:
     assert walker.followed().streams[0].received == 2
 
 
+def followed_of(kind: type[Walker], packets: list[bytes], framing: Framing = MOLD) -> tuple[int, int, int, int, int]:
+    walker = kind([frames([Packet(data, age_ns=10_000 - n) for n, data in enumerate(packets)], 64)], framing, NOW_NS)
+    walker.drain()
+    followed = walker.followed()
+    (stream,) = followed.streams
+    return stream.received, stream.lost, stream.outside, stream.resets, followed.unread
+
+
+def test_padding_is_no_payload(kind: type[Walker]) -> None:
+    short = bytearray(udp4(mold(2)))
+    short[24:26] = (8 + 19).to_bytes(2, "big")  # the UDP length ends amid the count; the bytes behind are there
+    assert followed_of(kind, [udp4(mold(1)), bytes(short)]) == (1, 0, 0, 0, 1)
+
+
+def test_the_next_number_in_a_packet_that_is_not_ipv4(kind: type[Walker]) -> None:
+    other = bytearray(udp4(mold(2)))
+    other[0] = 0x65
+    assert followed_of(kind, [udp4(mold(1)), bytes(other)]) == (1, 0, 0, 0, 0)
+
+
+def test_numbers_end_at_two_to_the_63(kind: type[Walker]) -> None:
+    last = 1 << 63
+    packets = [udp4(mold(number)) for number in (last - 1, last, last + 1, last + 2)]
+    assert followed_of(kind, packets) == (2, 0, 0, 0, 2)
+
+
+def test_a_count_of_one_that_means_none(kind: type[Walker]) -> None:
+    framing = Framing("odd", 10, 8, big_endian=True, count_offset=18, count_width=2, end_count=1)
+    assert followed_of(kind, [udp4(mold(1, 3)), udp4(mold(4, 1)), udp4(mold(4, 2))], framing) == (5, 0, 0, 0, 0)
+
+
+def test_a_packet_in_order_ends_a_row_of_strays(kind: type[Walker]) -> None:
+    strays = [udp4(mold(1))] * 15
+    packets = [udp4(mold(50_000)), *strays, udp4(mold(50_001)), *strays, udp4(mold(50_002))]
+    assert followed_of(kind, packets) == (3, 0, 30, 0, 0)
+    assert followed_of(kind, [udp4(mold(50_000)), *strays, strays[0]]) == (2, 0, 16, 1, 0)
+
+
+def test_what_came_between_two_of_another_ring_was_not_reordered(kind: type[Walker]) -> None:
+    read_first = [Packet(udp4(mold(number)), age_ns=10_000 - number * 100) for number in (1, 2, 5, 6)]
+    read_later = [Packet(udp4(mold(number)), age_ns=10_000 - 550) for number in (3, 4)]
+    walker = kind([frames(read_first, 8), frames(read_later, 8)], MOLD, NOW_NS)
+    walker.drain()
+    (stream,) = walker.followed().streams
+    assert (stream.received, stream.lost, stream.reordered) == (6, 0, 0)
+
+
 def test_streams_ports_and_families(kind: type[Walker]) -> None:
     packets = [
         Packet(udp4(mold(1))),
