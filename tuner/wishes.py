@@ -170,13 +170,15 @@ def _queue_interrupts(
 ) -> None:
     value = setting.value if isinstance(setting.value, Mapping) else {"cores": str(setting.value), "spread": "one-each"}
     cpus = sorted(cores.of(setting, value["cores"]))
-    queues = sorted((irq for irq in inventory.irqs if irq.device == nic and irq.queue is not None), key=_queue_order)
+    own = [irq for irq in inventory.irqs if irq.device == nic]
+    # a NIC with one vector for everything has no queue of its own to name
+    queues = sorted([irq for irq in own if irq.queue is not None] or own, key=_queue_order)
     if not queues:
         wanted.warnings.append(f"{printable(nic)}: no queue interrupts are to be seen; {setting.source} has nothing to place")
     for irq in queues:
         if cpus:
-            own = [cpus[(irq.queue or 0) % len(cpus)]] if value["spread"] == "one-each" else cpus
-            wanted.wish("irq.affinity", irq.label, irq.identity, format_list(own), setting)
+            chosen = [cpus[(irq.queue or 0) % len(cpus)]] if value["spread"] == "one-each" else cpus
+            wanted.wish("irq.affinity", irq.label, irq.identity, format_list(chosen), setting)
             placed.add(irq.identity)
 
 

@@ -1,6 +1,6 @@
 """A host: its files and its system calls, this machine's or a tree's."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from tuner.host.files import HostFiles
@@ -66,8 +66,16 @@ class Inventory:
 
     @cached_property
     def nics(self) -> tuple[Nic, ...]:
-        """All network interfaces."""
-        return read_nics(self.host.files)
+        """All network interfaces, with the addresses burnt into them."""
+        return tuple(self._with_permanent_mac(nic) for nic in read_nics(self.host.files))
+
+    def _with_permanent_mac(self, nic: Nic) -> Nic:
+        if not nic.pci:
+            return nic
+        try:
+            return replace(nic, permanent_mac=self.host.syscalls.permanent_address(nic.name) or "")
+        except OSError:  # the driver does not say
+            return nic
 
     @cached_property
     def irqs(self) -> tuple[Irq, ...]:

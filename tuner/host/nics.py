@@ -38,6 +38,7 @@ class Nic:
     rx_queues: int
     tx_queues: int
     default_route: bool
+    permanent_mac: str = ""  # only ethtool knows it: empty where nobody asked, or the device has none
 
     @property
     def physical(self) -> bool:
@@ -46,8 +47,11 @@ class Nic:
 
     @property
     def identity(self) -> str:
-        """What stays when the name changes: PCI address and MAC; for a virtual interface its name alone."""
-        return f"{self.pci}/{self.mac}" if self.pci else f"virtual/{self.name}"
+        """What stays when the name changes: PCI address and permanent MAC; for a virtual interface its name alone.
+
+        The address in use is another one where the NIC is part of a bond.
+        """
+        return f"{self.pci}/{self.permanent_mac or self.mac}" if self.pci else f"virtual/{self.name}"
 
 
 def valid_name(name: str) -> bool:
