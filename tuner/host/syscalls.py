@@ -135,8 +135,13 @@ class LinuxSyscalls:
         """See Syscalls."""
         raw = _ethtool(ifname, lambda tool: tool.get_channels())
         return Channels(
-            rx=raw["rx_count"], tx=raw["tx_count"], other=raw["other_count"], combined=raw["combined_count"],
-            rx_max=raw["max_rx"], tx_max=raw["max_tx"], combined_max=raw["max_combined"],
+            rx=raw["rx_count"],
+            tx=raw["tx_count"],
+            other=raw["other_count"],
+            combined=raw["combined_count"],
+            rx_max=raw["max_rx"],
+            tx_max=raw["max_tx"],
+            combined_max=raw["max_combined"],
         )
 
     def statistics(self, ifname: str) -> dict[str, int]:
