@@ -176,16 +176,6 @@ def test_a_file_that_is_not_its_owners_to_write_refuses_root_too(tree):
     assert files.text("/proc/irq/1/smp_affinity_list") == "0"
 
 
-def test_who_listens_is_told_of_each_change(tree):
-    files = tree({"/sys/value": "1\n"})
-    told: list[str] = []
-    files.on_write = told.append
-    files.write("/sys/value", "2")
-    files.make_directory("/sys/group")
-    files.remove_directory("/sys/group")
-    assert told == ["/sys/value", "/sys/group", "/sys/group"]
-
-
 def test_a_cgroup_goes_with_its_files_but_not_with_another_group(tree):
     files = tree({"/sys/fs/cgroup/a/cpuset.cpus": "1\n", "/sys/fs/cgroup/b/c/cpuset.cpus": "1\n"})
     files.remove_directory("/sys/fs/cgroup/a")
@@ -214,14 +204,11 @@ class StandIn:
 def test_a_stand_in_answers_in_the_kernels_place(tree):
     files = tree({"/sys/value": "1\n"})
     files.stand_in = stand_in = StandIn()
-    told: list[str] = []
-    files.on_write = told.append
     files.write("/sys/value", "2")
     files.make_directory("/sys/group")
     with pytest.raises(OSError, match="busy"):
         files.write("/sys/value", "refused")
     assert stand_in.asked == [("/sys/value", "2"), ("/sys/group",), ("/sys/value", "refused")]
-    assert told == ["/sys/value", "/sys/group"]
     assert files.text("/sys/value") == "1"
 
 

@@ -13,7 +13,6 @@ Facts that shape it (Documentation/filesystems, fs/kernfs, fs/proc, and measured
 import errno
 import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -46,14 +45,12 @@ class HostFiles:
 
     Attributes:
         stand_in: for a root that is not ``/``: the simulated kernel, None for a tree that just keeps what is written.
-        on_write: for a root that is not ``/``: called with the host path after each write, mkdir and rmdir.
     """
 
     def __init__(self, root: str | os.PathLike[str] = "/") -> None:
         self.root = Path(root).resolve()
         self.real = self.root == Path("/")
         self.stand_in: StandIn | None = None
-        self.on_write: Callable[[str], None] | None = None
         self._prefix = "" if self.real else str(self.root)
 
     def path(self, name: str) -> str:
@@ -162,19 +159,15 @@ class HostFiles:
             self.store(name, value + "\n")
             return
         self.stand_in.write(name, value)
-        if self.on_write is not None:
-            self.on_write(name)
 
     def store(self, name: str, content: str) -> None:
         """Replaces the content of a file below a root that is not ``/``, creating it where it is missing.
 
-        Only what stands in for a kernel calls this besides ``write``; it tells ``on_write`` of the change.
+        Only what stands in for a kernel calls this besides ``write``.
         """
         if self.real:
             raise ValueError("the files of this machine's kernel cannot be replaced")
         replace_content(self._inside(name), content.encode("utf-8", "surrogateescape"))
-        if self.on_write is not None:
-            self.on_write(name)
 
     def make_directory(self, name: str) -> None:
         """Makes one directory (a cgroup). An existing one is an OSError with EEXIST."""
@@ -182,8 +175,6 @@ class HostFiles:
             self.stand_in.make_directory(name)
         else:
             os.mkdir(self._inside(name), 0o755)
-        if self.on_write is not None:
-            self.on_write(name)
 
     def remove_directory(self, name: str) -> None:
         """Removes a cgroup: on the kernel its files go with it, below another root they are removed first."""
@@ -195,8 +186,6 @@ class HostFiles:
                 for entry in os.listdir(path):
                     os.unlink(os.path.join(path, entry))
             os.rmdir(path)
-        if self.on_write is not None:
-            self.on_write(name)
 
 
 def replace_content(path: str, content: bytes) -> None:

@@ -69,7 +69,6 @@ class QuietcoreApp(App[int]):
         self.help = HelpPane(self.model)
         self.pane_name = "overview"
         self.shows_help = False
-        self._timer_hz = 0.0
 
     def compose(self) -> ComposeResult:
         """Header, tabs, the pane, the footer: four widgets, whatever there is to see."""
@@ -177,9 +176,6 @@ class QuietcoreApp(App[int]):
                     continue
                 return False
         return True
-
-    def _command(self, action: str) -> Command | None:
-        return next((c for c in COMMANDS if c.action == action and c.where in ("everywhere", self.pane_name)), None)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: the table of keys again, by name."""

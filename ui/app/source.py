@@ -4,6 +4,7 @@ The child is the collector: a process of its own, so that a stalled terminal, wh
 stops it from counting, and so that what drawing costs is never taken for what watching costs. Only the newest sample is kept.
 """
 
+import contextlib
 import ctypes
 import signal
 import subprocess
@@ -60,7 +61,6 @@ class ChildSource:
     def __init__(self, options: Sequence[str], interval: str) -> None:
         self._newest: Sample | None = None
         self._ended = ""
-        self.bad_lines = 0
         self._process = subprocess.Popen(
             [sys.executable, "-m", "ui.cli.main", *options, "--json", "watch", "--interval", interval, "--live"],
             stdin=subprocess.DEVNULL,
@@ -76,10 +76,8 @@ class ChildSource:
         if process.stdout is None or process.stderr is None:
             return
         for line in process.stdout:
-            try:
+            with contextlib.suppress(SampleError):  # a line torn by the child's end
                 self._newest = from_json(line)
-            except SampleError:
-                self.bad_lines += 1
         words = process.stderr.read().decode("utf-8", "replace").strip().splitlines()
         status = process.wait()
         self._ended = printable(words[-1], 120) if words else f"the collector ended with status {status}"
