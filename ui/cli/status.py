@@ -95,7 +95,8 @@ def _head(context: Context, sample: Sample, drift: list[Change]) -> str:
     if active is None:
         lines.append("profile: none is active")
     else:
-        state = "as applied" if not drift else f"{len(drift)} settings differ: quietcore verify"
+        differ = "setting differs" if len(drift) == 1 else "settings differ"
+        state = f"{len(drift)} {differ}: quietcore verify" if drift else "as applied"
         waits = "  waits to be confirmed" if active.state == "applied" else ""
         lines.append(f"profile: {active.profile} (transaction {active.number}), {state}{waits}")
     return "\n".join(lines)
