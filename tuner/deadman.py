@@ -6,6 +6,7 @@ transaction only. Once a second it looks whether that was confirmed or undone me
 """
 
 import argparse
+import contextlib
 import os
 import select
 import signal
@@ -14,6 +15,7 @@ import sys
 import time
 
 from tuner.host.host import Host, open_host
+from tuner.host.text import printable
 from tuner.journal import Journal
 from tuner.store import Refused, Store, TransactionRecord
 from tuner.undo import undo
@@ -66,11 +68,14 @@ def start(root: str, state: str, number: int) -> None:
 
 def _wait(host: Host, store: Store, number: int) -> bool:
     """Until the time is over (True), or the transaction was confirmed or undone before (False)."""
+    deadline_ns: int | None = None
     while True:
         transaction = store.get(number)
-        if not _may_undo(transaction) or transaction.deadline_ns is None:
+        if transaction.state != "damaged":  # else it cannot be read for now: the time goes on
+            deadline_ns = transaction.deadline_ns if _may_undo(transaction) else None
+        if deadline_ns is None or not os.path.lexists(transaction.path):
             return False
-        remaining_s = (transaction.deadline_ns - host.syscalls.boottime_ns()) / 1e9
+        remaining_s = (deadline_ns - host.syscalls.boottime_ns()) / 1e9
         if remaining_s <= 0:
             return True
         time.sleep(min(1.0, remaining_s))
@@ -81,19 +86,30 @@ def _may_undo(transaction: TransactionRecord) -> bool:
 
 
 def _fire(host: Host, store: Store, number: int) -> int:
-    while True:
+    """Undoes, as soon as the lock can be had: a run that holds it may take longer than the time that was given."""
+    while os.path.lexists(store.get(number).path):
         try:
             with store.lock(wait_s=60.0):
-                transaction = store.get(number)
-                if not _may_undo(transaction):  # confirmed in the last moment
-                    return 0
-                with Journal.reopen(transaction.path) as journal:
-                    results = undo(host, journal, transaction, "not confirmed in time")
-                for result in results:
-                    print(f"transaction {number}: {result.knob} {result.target}: {result.result} {result.detail}", flush=True)
-                return 6 if any(r.residual for r in results) else 0
-        except Refused as reason:
-            print(f"transaction {number}: still waiting: {reason}", flush=True)
+                return _undo(host, store.get(number))
+        except (Refused, OSError) as reason:
+            _log(number, f"not undone yet: {reason}")
+            time.sleep(1.0)
+    return 1
+
+
+def _undo(host: Host, transaction: TransactionRecord) -> int:
+    if not _may_undo(transaction) and transaction.state != "damaged":  # confirmed in the last moment
+        return 0
+    with Journal.reopen(transaction.path) as journal:
+        results = undo(host, journal, transaction, "not confirmed in time")
+    for result in results:
+        _log(transaction.number, f"{result.knob} {result.target}: {result.result} {result.detail}")
+    return 6 if any(r.residual for r in results) else 0
+
+
+def _log(number: int, text: str) -> None:
+    with contextlib.suppress(OSError):  # a full disk must not keep it from undoing
+        print(printable(f"transaction {number}: {text}", 1000), flush=True)
 
 
 def main() -> int:

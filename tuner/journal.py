@@ -5,7 +5,7 @@ A record is one line: eight hexadecimal digits of CRC-32, the length of the JSON
 being written: what stands before it is the truth. A bad record in front of good ones is damage, and is said to be.
 
 Records, by their first key ``record``: ``begin`` ``plan`` (together they make the transaction *prepared*) ``armed``
-``write``/``wrote`` (before and after each change) ``collateral`` ``applied`` ``confirmed`` ``rolling-back`` ``undid``
+``write``/``wrote`` (before and after each change) ``collateral`` ``applied`` ``confirmed`` ``rolling-back`` ``undo``/``undid``
 ``rolled-back`` ``degraded`` ``void``.
 """
 

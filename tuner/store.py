@@ -27,6 +27,7 @@ _STATE_AFTER: dict[str, State] = {
     "rolled-back": "rolled-back",
     "degraded": "degraded",
     "rolling-back": "rolling-back",
+    "undo": "rolling-back",
     "undid": "rolling-back",
     "collateral": "applying",
     "write": "applying",
@@ -107,6 +108,11 @@ class TransactionRecord:
     def collateral(self) -> dict[int, list[Mapping[str, Any]]]:
         """Place in the plan -> settings of the same device as they were before that change."""
         return {int(r["n"]): list(r["settings"]) for r in self._all("collateral")}
+
+    @property
+    def undoing(self) -> set[int]:
+        """Places in the plan whose putting back was begun."""
+        return {int(r["n"]) for r in self._all("undo")}
 
     @property
     def undone(self) -> dict[int, Record]:

@@ -6,6 +6,7 @@ Whatever kills it, the journal alone tells the next run which changes were begun
 state between. A change that cannot be made, or reads back as something else, takes all that were made before it back with it.
 """
 
+import contextlib
 import errno
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -104,19 +105,31 @@ def apply(
         except OSError:
             journal.append({"record": "void", "reason": "the undo timer could not be armed"}, durable=True)
             raise
-        run = _Run(host, Inventory(host), journal, list(plan.changes), progress, stopped)
+        run = _Run(host, Inventory(host), journal, list(plan.changes), _unheard(progress), stopped)
         try:
             run.all()
-            journal.append({"record": "applied"}, durable=True)
-            if options.confirm_within_s is None:
-                journal.append({"record": "confirmed", "by": "apply"}, durable=True)
-        except (OSError, LookupError, ValueError) as error:
-            reason = printable(str(error), 500)
-            progress(f"failed: {reason}; rolling back")
+            # one record, so that no kill can leave a transaction that waits without a timer
+            waits = options.confirm_within_s is not None
+            journal.append({"record": "applied"} if waits else {"record": "confirmed", "by": "apply"}, durable=True)
+        except BaseException as error:  # whatever it was, the host does not stay between two states
+            reason = printable(str(error) or repr(error), 500)
+            run.progress(f"failed: {reason}; rolling back")
             undone = undo(host, journal, store.get(number), reason)
+            if not isinstance(error, (OSError, LookupError, ValueError)):
+                raise
             outcome: Outcome = "degraded" if any(u.residual for u in undone) else "rolled-back"
-            return Result(outcome, number, tuple(run.changes), reason, tuple(undone))
+            return Result(outcome, number, run.looked_at_again(reason), reason, tuple(undone))
     return Result("applied" if options.confirm_within_s is not None else "confirmed", number, tuple(run.changes))
+
+
+def _unheard(progress: Progress) -> Progress:
+    """``progress``, whose failure is no failure of the transaction: the terminal may be gone, the pipe closed."""
+
+    def tell(line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            progress(line)
+
+    return tell
 
 
 @dataclass(slots=True)
@@ -129,19 +142,34 @@ class _Run:
     changes: list[Change]
     progress: Progress
     stopped: Callable[[], str]
+    at: int | None = None  # the change at hand
 
     def all(self) -> None:
         """Every change that differs, in order."""
         for n, change in enumerate(self.changes):
             if change.state != "differs":
                 continue
-            if reason := self.stopped():
-                raise InterruptedError(errno.EINTR, f"stopped by {reason}")
+            self._stop_if_asked()
+            self.at = n
             self._one(n, change)
+            self.at = None
+        self._stop_if_asked()
         # a reset may have moved what was right when the plan was made
         self.changes = [look(self.inventory, wish_of(c)) if c.state in ("ok", "ok-rounded") else c for c in self.changes]
         if moved := [c for c in self.changes if c.state == "differs"]:
             raise OSError(errno.EIO, f"{moved[0].knob} on {moved[0].target} was right and is now {moved[0].now}")
+
+    def looked_at_again(self, reason: str) -> tuple[Change, ...]:
+        """The changes as they are after everything was undone; ``reason`` stands with the one that failed."""
+        inventory = Inventory(self.host)
+        changes = [c if c.state == "kernel-managed" else look(inventory, wish_of(c)) for c in self.changes]
+        if self.at is not None:
+            changes[self.at] = replace(changes[self.at], error=reason)
+        return tuple(changes)
+
+    def _stop_if_asked(self) -> None:
+        if reason := self.stopped():
+            raise InterruptedError(errno.EINTR, f"stopped by {reason}")
 
     def _one(self, n: int, change: Change) -> None:
         knob = knob_of(change.knob)
@@ -223,16 +251,20 @@ def _shown(value: object) -> str:
     return printable(str(value), 60)
 
 
-def confirm(store: Store, number: int, boottime_ns: int) -> None:
+def confirm(host: Host, store: Store, number: int) -> None:
     """Keeps a transaction that waits for it. The caller holds the lock.
 
     Raises:
-        Refused: it does not wait, or its time is over.
+        Refused: it does not wait, or its time or its boot is over.
     """
     transaction = store.get(number)
+    if not transaction.contents.records:
+        raise Refused(f"there is no transaction {number}")
+    if transaction.boot_id != host.syscalls.boot_id():
+        raise Refused(f"transaction {number} is of an earlier boot: what it changed at run time is gone since")
     if transaction.state != "applied":
         raise Refused(f"transaction {number} is {transaction.state}: there is nothing to confirm")
-    if transaction.deadline_ns is not None and boottime_ns >= transaction.deadline_ns:
+    if transaction.deadline_ns is not None and host.syscalls.boottime_ns() >= transaction.deadline_ns:
         raise Refused(f"transaction {number} was to be confirmed earlier: it is being undone")
     with Journal.reopen(transaction.path) as journal:
         journal.append({"record": "confirmed", "by": "confirm"}, durable=True)

@@ -3,6 +3,7 @@
 ``undo`` may be cut off anywhere and started again: what was put back is put back again to the same value, or found to be so.
 """
 
+import errno
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +11,11 @@ from typing import Any
 
 from tuner.host.host import Host, Inventory
 from tuner.host.text import printable
-from tuner.journal import Journal
+from tuner.journal import Journal, JournalError
 from tuner.knobs.catalogue import knob_of
 from tuner.knobs.knob import Gone, KernelManaged, Knob
 from tuner.reset import put_back, wait_for_carrier
-from tuner.store import Refused, Store, TransactionRecord
+from tuner.store import UNFINISHED, Refused, Store, TransactionRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,9 @@ class Undone:
 def undo(host: Host, journal: Journal, transaction: TransactionRecord, reason: str, force: bool = False) -> list[Undone]:
     """Puts back every change that was begun, the last first, and goes on where one fails.
 
+    A host in the middle of a transaction is put back even where the journal cannot be written any more: what could not be
+    recorded is a residual then, and the next recovery finds everything restored.
+
     Args:
         host: the host.
         journal: the transaction's journal, open.
@@ -43,37 +47,68 @@ def undo(host: Host, journal: Journal, transaction: TransactionRecord, reason: s
         force: put back also what somebody else changed since.
 
     Raises:
-        JournalError: the journal cannot be written; what was put back until then stays so.
+        JournalError: the journal of a transaction that holds the host as a whole cannot be written, or what stands in it
+            could not be read; nothing was put back.
     """
-    journal.append({"record": "rolling-back", "reason": reason}, durable=True)
+    if transaction.contents.damage:
+        raise JournalError(
+            errno.EBADMSG, f"cannot undo by a journal like this: {transaction.contents.damage}", transaction.path
+        )
+    notes = _Notes(journal)
+    notes.add({"record": "rolling-back", "reason": reason}, durable=True)
+    if notes.lost is not None and transaction.state in ("confirmed", "degraded", "rolled-back"):
+        raise notes.lost
     changes = list(transaction.plan["changes"]) if transaction.plan else []
     inventory = Inventory(host)
+    again = {"residual", "skipped"} if force else {"residual"}
     results: list[Undone] = []
     for n in sorted(transaction.started, reverse=True):
         already = transaction.undone.get(n)
-        if n >= len(changes) or (already is not None and already["result"] != "residual"):
+        if n >= len(changes) or (already is not None and already["result"] not in again):
             continue
-        result = _undo_one(inventory, transaction, n, changes[n], force)
-        journal.append({"record": "undid", "n": n, "result": result.result, "detail": result.detail})
+        result = _undo_one(inventory, transaction, n, changes[n], force, notes)
+        notes.add({"record": "undid", "n": n, "result": result.result, "detail": result.detail})
         results.append(result)
     residuals = [r for r in results if r.residual]
-    journal.append({"record": "degraded" if residuals else "rolled-back"}, durable=True)
+    notes.add({"record": "degraded" if residuals else "rolled-back"}, durable=True)
+    if notes.lost is not None:
+        results.append(
+            Undone("journal", printable(journal.path), "residual", f"{notes.lost.strerror}; quietcore recover ends it")
+        )
     return results
 
 
-def _undo_one(inventory: Inventory, transaction: TransactionRecord, n: int, change: Mapping[str, Any], force: bool) -> Undone:
-    knob = knob_of(str(change["knob"]))
-    name, target = str(change["knob"]), str(change["target"])
+class _Notes:
+    """Records for the journal for as long as it takes them; ``lost`` is why it took no more."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.lost: JournalError | None = None
+
+    def add(self, record: Mapping[str, Any], durable: bool = False) -> None:
+        if self.lost is None:
+            try:
+                self._journal.append(record, durable)
+            except JournalError as error:
+                self.lost = error
+
+
+def _undo_one(
+    inventory: Inventory, transaction: TransactionRecord, n: int, change: Mapping[str, Any], force: bool, notes: _Notes
+) -> Undone:
+    name, target = str(change["knob"]), printable(str(change["target"]))
     wrote = transaction.wrote.get(n)
     if wrote is not None and wrote["state"] == "kernel-managed":
         return Undone(name, target, "restored", "was never ours")
     try:
-        if wrote is not None and not force:
+        knob = knob_of(name)
+        # a restoration of several steps that was cut off leaves what nobody wrote, and is ours all the same
+        if wrote is not None and not force and n not in transaction.undoing:
             now = knob.read(inventory, str(change["identity"])).now
             if not knob.same(now, wrote["now"]) and not knob.same(now, change["now"]):
-                return Undone(
-                    name, target, "skipped", f"somebody changed it to {printable(str(now), 60)}; we wrote {wrote['now']}"
-                )
+                others, ours = printable(str(now), 60), printable(str(wrote["now"]), 60)
+                return Undone(name, target, "skipped", f"somebody changed it to {others}; we wrote {ours}")
+        notes.add({"record": "undo", "n": n})
         _restore(inventory, knob, change)
         if knob.resets:
             wait_for_carrier(inventory, str(change["identity"]), lambda _: None)
@@ -81,10 +116,12 @@ def _undo_one(inventory: Inventory, transaction: TransactionRecord, n: int, chan
             put_back(inventory, transaction.collateral.get(n, []), always=wrote is None)
         return _read_back(inventory, knob, change)
     except Gone as error:
-        return Undone(name, target, "gone", str(error))
+        return Undone(name, target, "gone", printable(str(error)))
     except KernelManaged:
         return Undone(name, target, "restored", "the kernel places it itself")
     except (OSError, LookupError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENODEV:
+            return Undone(name, target, "gone", printable(str(error)))
         return Undone(name, target, "residual", printable(str(error)))
 
 
@@ -122,7 +159,8 @@ def rollback(host: Host, store: Store, number: int | None, reason: str, force: b
     transaction = store.get(number)
     if not transaction.contents.records:
         raise Refused(f"there is no transaction {number}")
-    if transaction.state in ("rolled-back", "void"):
+    skipped = any(record["result"] == "skipped" for record in transaction.undone.values())
+    if transaction.state == "void" or (transaction.state == "rolled-back" and not (force and skipped)):
         return None
     if transaction.boot_id != boot_id:
         raise Refused(f"transaction {number} is of an earlier boot: what it changed at run time is gone since")
@@ -149,28 +187,39 @@ def recover(host: Host, store: Store) -> list[Recovered]:
 
     Raises:
         JournalError: a journal cannot be written.
-        Refused: a journal is damaged, so that nobody can say what was changed.
+        Refused: a journal of this boot is damaged, so that nobody can say what was changed; all others were seen to.
     """
-    boot_id, now_ns = host.syscalls.boot_id(), host.syscalls.boottime_ns()
+    boot_id = host.syscalls.boot_id()
     ended: list[Recovered] = []
+    damaged: list[TransactionRecord] = []
     for transaction in store.all():
-        state = transaction.state
-        if state == "damaged":
-            raise Refused(f"{transaction.path}: {transaction.contents.damage}; look at it, then move it away")
-        overdue = state == "applied" and transaction.deadline_ns is not None and now_ns >= transaction.deadline_ns
-        if (
-            state not in ("prepared", "applying", "rolling-back")
-            and not overdue
-            and not (state in ("applied", "confirmed", "degraded") and transaction.boot_id != boot_id)
-        ):
-            continue
-        with Journal.reopen(transaction.path) as journal:
-            if transaction.boot_id != boot_id:
-                journal.append({"record": "void", "reason": "made before this boot", "time_s": time.time()}, durable=True)
-                ended.append(Recovered(transaction.number, "void: what it changed at run time ended with its boot"))
-                continue
-            reason = "not confirmed in time" if overdue else "it was cut off"
-            undone = undo(host, journal, transaction, reason)
-        verdict = "degraded" if any(u.residual for u in undone) else "rolled back"
-        ended.append(Recovered(transaction.number, f"{verdict}: {reason}", tuple(undone)))
+        if transaction.begin and transaction.boot_id != boot_id:
+            if transaction.state not in ("void", "rolled-back"):
+                ended.append(_void(transaction))
+        elif transaction.state == "damaged":
+            damaged.append(transaction)
+        elif reason := _why_undo(transaction, host.syscalls.boottime_ns()):
+            with Journal.reopen(transaction.path) as journal:
+                undone = undo(host, journal, transaction, reason)
+            verdict = "degraded" if any(u.residual for u in undone) else "rolled back"
+            ended.append(Recovered(transaction.number, f"{verdict}: {reason}", tuple(undone)))
+    if damaged:
+        done = "".join(f"; transaction {one.number}: {one.verdict}" for one in ended)
+        raise Refused(f"{damaged[0].path}: {damaged[0].contents.damage}; look at it, then move it away{done}")
     return ended
+
+
+def _void(transaction: TransactionRecord) -> Recovered:
+    # a power cut may leave anything behind the last durable record: of another boot, none of it matters any more
+    with Journal.reopen(transaction.path) as journal:
+        journal.append({"record": "void", "reason": "made before this boot", "time_s": time.time()}, durable=True)
+    return Recovered(transaction.number, "void: what it changed at run time ended with its boot")
+
+
+def _why_undo(transaction: TransactionRecord, now_ns: int) -> str:
+    """Why a transaction of this boot is to be undone; empty where it is not."""
+    if transaction.state in UNFINISHED:
+        return "it was cut off"
+    deadline_ns = transaction.deadline_ns
+    overdue = transaction.state == "applied" and deadline_ns is not None and now_ns >= deadline_ns
+    return "not confirmed in time" if overdue else ""

@@ -1,10 +1,6 @@
 """``quietcore apply``: a profile as one transaction, which is kept, confirmed in time, or undone."""
 
 import argparse
-import contextlib
-import signal
-from collections.abc import Iterator
-from types import FrameType
 
 from tuner.deadman import start
 from tuner.guard import guarded_links
@@ -14,7 +10,8 @@ from tuner.transaction import Options, Result, apply, check_allowed
 from tuner.undo import recover
 from ui.cli.context import Context, open_context
 from ui.cli.durations import duration
-from ui.cli.output import banner, changes_record, changes_text, emit, needs_root, say
+from ui.cli.interrupts import Stopped, noted
+from ui.cli.output import banner, changes_record, changes_text, emit, needs_root, say, telling
 from ui.cli.plan import add_bind, make_plan, plan_record, print_plan
 from ui.cli.undone import print_undone, undone_records
 
@@ -68,11 +65,11 @@ def run(arguments: argparse.Namespace) -> int:
             return plan.exit_status
         needs_root(context.host, "apply")
         banner(context.host)
-        with context.store.lock(), _signals() as stopped:
+        with context.store.lock(), noted() as stopped:
             return _locked(arguments, context, stopped)
 
 
-def _locked(arguments: argparse.Namespace, context: Context, stopped: "Stopped") -> int:
+def _locked(arguments: argparse.Namespace, context: Context, stopped: Stopped) -> int:
     for ended in recover(context.host, context.store):
         say(f"transaction {ended.number}: {ended.verdict}")
     pending = context.store.pending(context.host.syscalls.boot_id())
@@ -97,7 +94,8 @@ def _locked(arguments: argparse.Namespace, context: Context, stopped: "Stopped")
         progress=say,
         stopped=stopped,
     )
-    _report(arguments, plan.profile, plan.sha256, result)
+    with telling():
+        _report(arguments, plan.profile, plan.sha256, result)
     return EXIT_OF[result.outcome] or (3 if exit_status(result.changes) == 3 else 0)
 
 
@@ -125,30 +123,3 @@ def _report(arguments: argparse.Namespace, profile: str, sha256: str, result: Re
     print_undone(result.undone)
     if result.outcome == "applied":
         print(f"It undoes itself unless confirmed: quietcore confirm {result.number}")
-
-
-class Stopped:
-    """The signal that asked to stop, by name; empty until one came."""
-
-    def __init__(self) -> None:
-        self.name = ""
-
-    def __call__(self) -> str:
-        """The reason to stop, as the transaction asks for it."""
-        return self.name
-
-    def note(self, number: int, _frame: FrameType | None) -> None:
-        """Handler: the change at hand is finished first, then all is rolled back; a second signal changes nothing."""
-        self.name = signal.Signals(number).name
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[Stopped]:
-    stopped = Stopped()
-    caught = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, stopped.note) for number in caught}
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

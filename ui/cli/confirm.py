@@ -5,7 +5,7 @@ import argparse
 from tuner.store import Refused
 from tuner.transaction import confirm
 from ui.cli.context import open_context
-from ui.cli.output import banner, emit, needs_root
+from ui.cli.output import banner, emit, needs_root, telling
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,17 +22,17 @@ def run(arguments: argparse.Namespace) -> int:
     with open_context(arguments) as context:
         needs_root(context.host, "confirm")
         banner(context.host)
-        syscalls = context.host.syscalls
         with context.store.lock(wait_s=5.0):
             number = arguments.transaction
             if number is None:
-                pending = context.store.pending(syscalls.boot_id())
+                pending = context.store.pending(context.host.syscalls.boot_id())
                 if pending is None:
                     raise Refused("no transaction waits to be confirmed")
                 number = pending.number
-            confirm(context.store, number, syscalls.boottime_ns())
-        if arguments.json:
-            emit({"command": "confirm", "transaction": number, "changed": False, "outcome": "confirmed"})
-        else:
-            print(f"transaction {number}: confirmed")
+            confirm(context.host, context.store, number)
+        with telling():
+            if arguments.json:
+                emit({"command": "confirm", "transaction": number, "changed": False, "outcome": "confirmed"})
+            else:
+                print(f"transaction {number}: confirmed")
         return 0

@@ -1,9 +1,10 @@
 """What commands print: data on stdout, words on stderr, and the one JSON shape that plan, apply and verify share."""
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tuner.host.host import Host
@@ -31,8 +32,20 @@ def emit(record: Mapping[str, Any]) -> None:
 
 
 def say(text: str) -> None:
-    """Words for people, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """Words for people, on stderr. That nobody hears them stops nothing."""
+    with contextlib.suppress(OSError):
+        print(printable(text, 4000), file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def telling() -> Iterator[None]:
+    """Around what is told of a change that was made: that nobody listens any more does not change how it ended."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError:
+        # Python would complain again when it flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def banner(host: Host) -> None:

@@ -2,9 +2,10 @@
 
 import argparse
 
-from tuner.undo import recover
+from tuner.undo import Recovered, recover
 from ui.cli.context import open_context
-from ui.cli.output import banner, emit, needs_root
+from ui.cli.interrupts import noted
+from ui.cli.output import banner, emit, needs_root, telling
 from ui.cli.undone import print_undone, undone_records
 
 
@@ -21,18 +22,23 @@ def run(arguments: argparse.Namespace) -> int:
     with open_context(arguments) as context:
         needs_root(context.host, "recover")
         banner(context.host)
-        with context.store.lock():
+        with context.store.lock(), noted():
             ended = recover(context.host, context.store)
         left = any(each.residual for one in ended for each in one.undone)
-        if arguments.json:
-            transactions = [
-                {"transaction": one.number, "verdict": one.verdict, "undone": undone_records(one.undone)} for one in ended
-            ]
-            emit({"command": "recover", "changed": bool(ended), "transactions": transactions})
-        elif not ended:
-            print("nothing to recover")
-        else:
-            for one in ended:
-                print(f"transaction {one.number}: {one.verdict}")
-                print_undone(one.undone)
+        with telling():
+            _report(arguments, ended)
         return 6 if left else 0
+
+
+def _report(arguments: argparse.Namespace, ended: list[Recovered]) -> None:
+    if arguments.json:
+        transactions = [
+            {"transaction": one.number, "verdict": one.verdict, "undone": undone_records(one.undone)} for one in ended
+        ]
+        emit({"command": "recover", "changed": bool(ended), "transactions": transactions})
+        return
+    if not ended:
+        print("nothing to recover")
+    for one in ended:
+        print(f"transaction {one.number}: {one.verdict}")
+        print_undone(one.undone)

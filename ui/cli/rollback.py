@@ -2,9 +2,10 @@
 
 import argparse
 
-from tuner.undo import recover, rollback
+from tuner.undo import Undone, recover, rollback
 from ui.cli.context import open_context
-from ui.cli.output import banner, emit, needs_root, say
+from ui.cli.interrupts import noted
+from ui.cli.output import banner, emit, needs_root, say, telling
 from ui.cli.undone import print_undone, undone_records
 
 
@@ -25,26 +26,24 @@ def run(arguments: argparse.Namespace) -> int:
     with open_context(arguments) as context:
         needs_root(context.host, "rollback")
         banner(context.host)
-        with context.store.lock():
+        with context.store.lock(), noted():
             for ended in recover(context.host, context.store):
                 say(f"transaction {ended.number}: {ended.verdict}")
             done = rollback(context.host, context.store, arguments.transaction, "asked for", arguments.force)
         number, undone = done if done is not None else (arguments.transaction, [])
         left = any(each.residual for each in undone)
         outcome = "unchanged" if done is None else ("degraded" if left else "rolled-back")
-        if arguments.json:
-            emit(
-                {
-                    "command": "rollback",
-                    "transaction": number,
-                    "outcome": outcome,
-                    "changed": done is not None,
-                    "undone": undone_records(undone),
-                }
-            )
-        elif done is None:
-            print("nothing to roll back")
-        else:
-            print(f"transaction {number}: {outcome}")
-            print_undone(undone)
+        with telling():
+            _report(arguments, number, outcome, undone)
         return 6 if left else 0
+
+
+def _report(arguments: argparse.Namespace, number: int | None, outcome: str, undone: list[Undone]) -> None:
+    if arguments.json:
+        record = {"command": "rollback", "transaction": number, "outcome": outcome, "changed": outcome != "unchanged"}
+        emit(record | {"undone": undone_records(undone)})
+    elif outcome == "unchanged":
+        print("nothing to roll back")
+    else:
+        print(f"transaction {number}: {outcome}")
+        print_undone(undone)

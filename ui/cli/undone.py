@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from tuner.host.text import printable
 from tuner.undo import Undone
 
 
@@ -18,4 +19,4 @@ def print_undone(undone: Iterable[Undone]) -> None:
         print(f"{restored} of {len(undone)} put back")
     for each in undone:
         if each.result != "restored":
-            print(f"  {each.result}: {each.knob} {each.target}: {each.detail}")
+            print(printable(f"  {each.result}: {each.knob} {each.target}: {each.detail}", 1000))
