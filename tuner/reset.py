@@ -33,7 +33,12 @@ def snapshot(inventory: Inventory, identity: str) -> list[Setting]:
 
 
 def put_back(inventory: Inventory, settings: Iterable[Setting], always: bool = False) -> None:
-    """Restores each setting that is no longer what it was; with ``always`` each one. What is gone stays gone."""
+    """Restores each setting that is no longer what it was; with ``always`` each one. What is gone stays gone.
+
+    Raises:
+        OSError: the first refusal, after all settings were tried.
+    """
+    refused: OSError | None = None
     for setting in settings:
         knob = knob_of(str(setting["knob"]))
         try:
@@ -42,6 +47,10 @@ def put_back(inventory: Inventory, settings: Iterable[Setting], always: bool = F
                 knob.restore(inventory, str(setting["identity"]), setting["undo"])
         except (LookupError, KernelManaged):
             continue
+        except OSError as error:
+            refused = refused or error
+    if refused is not None:
+        raise refused
 
 
 def wait_for_carrier(inventory: Inventory, identity: str, progress: Callable[[str], None]) -> None:

@@ -28,6 +28,8 @@ Progress = Callable[[str], None]
 Arm = Callable[[int], None]  # starts the undo timer of a transaction; see tuner.deadman
 
 _RETRIES = 3
+# Some drivers answer a request before its work item has run; what is not so after that was refused without a word.
+_SETTLE_S = (0.01, 0.03, 0.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,7 @@ class _Run:
             self._write(change)
         except KernelManaged:
             managed = True
-        after = look(self.inventory, wish_of(change))
+        after = self._settled(change)
         after = replace(after, undo=change.undo, state="kernel-managed" if managed else after.state)
         self.journal.append({"record": "wrote", "n": n, "state": after.state, "now": after.now, "effective": after.effective})
         self.changes[n] = after
@@ -199,6 +201,15 @@ class _Run:
             )
         if knob.resets:
             self._after_reset(change, collateral)
+
+    def _settled(self, change: Change) -> Change:
+        after = look(self.inventory, wish_of(change))
+        for wait_s in _SETTLE_S:
+            if after.state != "differs":
+                break
+            time.sleep(wait_s)
+            after = look(self.inventory, wish_of(change))
+        return after
 
     def _write(self, change: Change) -> None:
         knob = knob_of(change.knob)

@@ -3,6 +3,7 @@
 ``undo`` may be cut off anywhere and started again: what was put back is put back again to the same value, or found to be so.
 """
 
+import contextlib
 import errno
 import time
 from collections.abc import Mapping
@@ -109,7 +110,8 @@ def _undo_one(
                 others, ours = printable(str(now), 60), printable(str(wrote["now"]), 60)
                 return Undone(name, target, "skipped", f"somebody changed it to {others}; we wrote {ours}")
         notes.add({"record": "undo", "n": n})
-        _restore(inventory, knob, change)
+        with contextlib.suppress(KernelManaged):  # whether it was ever ours shows in the reading
+            _restore(inventory, knob, change)
         if knob.resets:
             wait_for_carrier(inventory, str(change["identity"]), lambda _: None)
             # where the write was cut off, the reset may have been, too: a setting may only seem to be what it was
@@ -117,12 +119,16 @@ def _undo_one(
         return _read_back(inventory, knob, change)
     except Gone as error:
         return Undone(name, target, "gone", printable(str(error)))
-    except KernelManaged:
-        return Undone(name, target, "restored", "the kernel places it itself")
     except (OSError, LookupError, ValueError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENODEV:
             return Undone(name, target, "gone", printable(str(error)))
-        return Undone(name, target, "residual", printable(str(error)))
+        return Undone(name, target, "residual", _said(error))
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return printable(error.strerror + (f" ({error.filename})" if error.filename else ""))
+    return printable(str(error))
 
 
 def _restore(inventory: Inventory, knob: Knob, change: Mapping[str, Any]) -> None:
