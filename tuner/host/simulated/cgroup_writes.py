@@ -187,5 +187,6 @@ def react(files: HostFiles, shape: Shape) -> None:
 
 
 def _update(files: HostFiles, name: str, value: str) -> None:
-    if files.text(name) != value.strip():
-        replace_content(files.path(name), (value + "\n").encode())
+    content = (value + "\n").encode()
+    if files.read(name) != content:  # to the byte: a process that died while it rewrote this left empty lines behind
+        replace_content(files.path(name), content)
