@@ -1,5 +1,6 @@
 """Ingest: a packet ring on one interface, read in place by a process of its own."""
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,12 +42,11 @@ class IngestPane:
         if view.problem:
             lines.append([seg(f" {view.problem}"[:width], BAD)])
         if not view.record:
-            words = f" Enter opens a ring on {self.interface}: it sees every packet and takes none from the application."
-            lines += [
-                [],
-                [seg(words[:width], "")],
-                [seg(" It needs CAP_NET_RAW. The packets stay where the kernel put them."[:width], DIM)],
-            ]
+            words = (
+                f"Enter opens a ring on {self.interface}: it sees every packet and takes none from the application. It needs "
+                "CAP_NET_RAW. The packets stay where the kernel put them."
+            )
+            lines += [[], *([seg(f" {line}")] for line in textwrap.wrap(words, max(20, width - 2)))]
             if view.running:
                 lines.append([seg(f" opening a ring on {view.interface}"[:width], "yellow")])
             return lines

@@ -1,5 +1,6 @@
 """Profiles: plan, apply, verify, keep or undo. The engine runs in processes of its own; this draws what they say."""
 
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -69,10 +70,12 @@ class ProfilesPane:
             summary = ""
             if self.view.profiles:
                 summary = str(self.view.profiles[self.view.selected].get("summary", ""))
+            words = "Enter: what this profile would change here. Nothing is written."
+            room = max(20, width - 2)
             return [
-                [seg(f" {summary}"[:width])],
+                *([seg(f" {line}")] for line in textwrap.wrap(summary, room)),
                 [],
-                [seg(" Enter: what this profile would change here. Nothing is written."[:width], DIM)],
+                *([seg(f" {line}", DIM)] for line in textwrap.wrap(words, room)),
             ]
         groups = grouped([c for c in changes if c.get("state") not in ("ok", "ok-rounded")])
         counts = self.view.plan.get("summary", {})
