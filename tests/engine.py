@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from tuner.host.host import Host, Inventory, open_host
+from tuner.permission import Options
 from tuner.plan import Plan, build
 from tuner.profile_files import host_bindings, load
 from tuner.store import Store
-from tuner.transaction import Options, Result, apply
+from tuner.transaction import Result, apply
 
 PROJECT = Path(__file__).resolve().parent.parent
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

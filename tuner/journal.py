@@ -3,6 +3,8 @@
 A record is one line: eight hexadecimal digits of CRC-32, the length of the JSON text, the JSON text. People can read it with
 ``less``; nothing in it is ever executed. A file that ends in the middle of a record was cut by a crash while that record was
 being written: what stands before it is the truth. A bad record in front of good ones is damage, and is said to be.
+The first record names the schema, and the oldest one whose readers may go by it: an update or a downgrade of the tool between
+apply and rollback loses nothing.
 
 Records, by their first key ``record``: ``begin`` ``plan`` (together they make the transaction *prepared*) ``armed``
 ``write``/``wrote`` (before and after each change) ``collateral`` ``applied`` ``confirmed`` ``rolling-back`` ``undo``/``undid``
@@ -19,6 +21,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 SCHEMA = 1
+# The oldest schema whose readers understand what this version writes. New keys and new kinds of records leave it as it is:
+# readers pass over what they do not know. Only what an older reader would undo wrongly may raise it.
+READABLE_FROM = 1
 SIZE_LIMIT = 16 << 20
 
 Record = Mapping[str, Any]
@@ -51,11 +56,19 @@ def decode(raw: bytes) -> Contents:
         record = _decode_line(raw[size:end])
         if record is None:
             return Contents(tuple(records), size, f"record {len(records) + 1} is damaged")
-        if not records and record.get("schema") != SCHEMA:
+        if not records and not _readable(record):
             return Contents((), 0, f"schema {str(record.get('schema'))[:20]!r}, which this version does not read")
         records.append(record)
         size = end + 1
     return Contents(tuple(records), size)
+
+
+def _readable(begin: Record) -> bool:
+    """Whether a journal is of this schema, an older one, or a newer one that says that this version may read it."""
+    schema, oldest = begin.get("schema"), begin.get("readable_from")
+    if type(schema) is not int or schema < 1:
+        return False
+    return schema <= SCHEMA or (type(oldest) is int and 1 <= oldest <= SCHEMA)
 
 
 def _decode_line(line: bytes) -> Record | None:

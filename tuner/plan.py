@@ -23,7 +23,7 @@ class Change:
     """One setting: what it is, what it shall be, why, what changing it disturbs, and what undoes it.
 
     ``now`` is what was asked of the kernel, ``effective`` what it does; ``identity`` finds the setting again when names and
-    numbers changed.
+    numbers changed; ``irreversible`` says why the old value alone would not bring back the old state.
     """
 
     knob: str
@@ -38,6 +38,7 @@ class Change:
     undo: Json
     error: str | None = None
     note: str = ""
+    irreversible: str = ""
     options: Mapping[str, Json] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Json]:
@@ -54,6 +55,7 @@ class Change:
             "undo": self.undo,
             "error": self.error,
             "note": self.note,
+            "irreversible": self.irreversible,
         }
 
 
@@ -144,6 +146,7 @@ def look(inventory: Inventory, wish: Wish, managed: bool = False) -> Change:
         undo=reading.saved,
         error=error,
         note=reading.note,
+        irreversible=knob.irreversible(wish.identity),
         options=wish.options,
     )
 

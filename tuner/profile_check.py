@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tuner.cores import FUNCTIONS
 from tuner.host.text import printable
+from tuner.knobs.sysctl import PARTNERS as SYSCTL_PARTNERS
 from tuner.knobs.sysctl import refusal as sysctl_refusal
 from tuner.profile import NAME, Document, Fault, Place, Profile, Setting, Value
 
@@ -214,6 +215,10 @@ def check_whole(profile: Profile) -> list[Fault]:
             close = difflib.get_close_matches(part, bindings, n=1)
             hint = f"did you mean {close[0]}?" if close else f'add {printable(part)} = "nic" to [bind]'
             faults.append(Fault(setting.source, f"'{printable(part)}' is bound by nothing", hint))
+    for (_, *key), setting in profile.settings.items():
+        partner = SYSCTL_PARTNERS.get(key[0])
+        if partner and ("sysctl", partner) in profile.settings:
+            faults.append(Fault(setting.source, f"and {partner}: the kernel knows one of them at a time"))
     known = {*cores, *bindings, *_RESERVED}
     for setting in _expressions(profile):
         for word in _WORD.findall(str(setting.value)):

@@ -1,8 +1,8 @@
 """What a device forgets when it is reset: saved before, put back after.
 
 A ring change takes most drivers through a stop and a start of the device. The link may be gone for seconds, interrupts are
-requested anew (their affinity falls back to the driver's spread), and only what a plan names would be set again: the rest is
-ours to give back.
+requested anew (their affinity falls back to the driver's spread), coalescing and the RSS table may be the driver's defaults
+again, and only what a plan names would be set again: the rest is ours to give back.
 """
 
 import errno
@@ -12,7 +12,7 @@ from typing import Any
 
 from tuner.host.host import Inventory
 from tuner.knobs.catalogue import knob_of
-from tuner.knobs.knob import KernelManaged
+from tuner.knobs.knob import KernelManaged, Knob
 from tuner.knobs.nic import find_nic
 
 Setting = Mapping[str, Any]  # {"knob", "identity", "undo"}
@@ -21,15 +21,15 @@ Setting = Mapping[str, Any]  # {"knob", "identity", "undo"}
 CARRIER_WAIT_S = 15.0
 
 
-def snapshot(inventory: Inventory, identity: str) -> list[Setting]:
-    """The settings that a reset of this NIC endangers, as the journal keeps them: the affinities of its interrupts."""
-    nic = find_nic(inventory, identity)
-    affinity = knob_of("irq.affinity")
-    return [
-        {"knob": "irq.affinity", "identity": irq.identity, "undo": affinity.read(inventory, irq.identity).now}
-        for irq in inventory.irqs
-        if irq.device == nic.name and not irq.managed
-    ]
+def snapshot(inventory: Inventory, knob: Knob, identity: str) -> list[Setting]:
+    """The settings that writing this one can move, as the journal keeps them."""
+    saved: list[Setting] = []
+    for name, moved in knob.moves(inventory, identity):
+        try:
+            saved.append({"knob": name, "identity": moved, "undo": knob_of(name).read(inventory, moved).saved})
+        except LookupError:  # this host has no such setting
+            continue
+    return saved
 
 
 def put_back(inventory: Inventory, settings: Iterable[Setting], always: bool = False) -> None:

@@ -15,9 +15,10 @@ from typing import Any, Literal
 
 from tuner.host.host import Host, Inventory
 from tuner.host.text import printable
-from tuner.journal import SCHEMA, Journal
+from tuner.journal import READABLE_FROM, SCHEMA, Journal
 from tuner.knobs.catalogue import knob_of
 from tuner.knobs.knob import KernelManaged
+from tuner.permission import Options
 from tuner.plan import Change, Plan, look, wish_of
 from tuner.reset import put_back, snapshot, wait_for_carrier
 from tuner.store import Refused, Store
@@ -33,14 +34,6 @@ _SETTLE_S = (0.01, 0.03, 0.1)
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """How to apply: which disruptions are allowed, and within how many seconds it must be confirmed (None: not at all)."""
-
-    allow: frozenset[str] = frozenset()
-    confirm_within_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Result:
     """How it ended. ``changes`` are all changes of the plan as they are now; ``error`` says what went wrong."""
 
@@ -51,36 +44,10 @@ class Result:
     undone: tuple[Undone, ...] = ()
 
 
-def check_allowed(plan: Plan, options: Options, guarded: Mapping[str, str]) -> None:
-    """Refuses what would disturb more than was allowed.
-
-    Args:
-        plan: what would be applied.
-        options: what was allowed.
-        guarded: NIC name -> why its link must not be lost without an undo timer.
-
-    Raises:
-        Refused: naming each change that needs a permission.
-    """
-    if plan.conflicts:
-        raise Refused("; ".join(plan.conflicts))
-    needed = [c for c in plan.differing if c.disruption != "none" and c.disruption not in options.allow]
-    if needed:
-        names = ", ".join(f"{c.knob} on {c.target}" for c in needed)
-        kinds = ",".join(sorted({c.disruption for c in needed}))
-        raise Refused(f"{names} can disturb ({kinds}): do it outside trading hours, with --allow {kinds}")
-    for change in plan.differing:
-        if change.disruption == "link" and change.target in guarded and options.confirm_within_s is None:
-            raise Refused(
-                f"{change.target} {guarded[change.target]}: changing {change.knob} there needs --confirm-within, so "
-                "that a lost connection undoes itself"
-            )
-
-
 def apply(
     host: Host, store: Store, plan: Plan, options: Options, arm: Arm, progress: Progress, stopped: Callable[[], str]
 ) -> Result:
-    """Applies a plan as one transaction. The caller holds the store's lock and has checked ``check_allowed``.
+    """Applies a plan as one transaction. The caller holds the store's lock and has asked ``tuner.permission.check_allowed``.
 
     Args:
         host: the host that the plan was built for.
@@ -179,7 +146,7 @@ class _Run:
         if before.state in ("ok", "ok-rounded"):  # an earlier change brought it about
             self.changes[n] = before
             return
-        collateral = snapshot(self.inventory, change.identity) if knob.resets else []
+        collateral = snapshot(self.inventory, knob, change.identity)
         self.progress(f"{change.knob} {change.target}: {_shown(change.now)} -> {_shown(change.wanted)}")
         if collateral:
             self.journal.append({"record": "collateral", "n": n, "settings": collateral})
@@ -244,6 +211,7 @@ def _begin_record(host: Host, plan: Plan) -> dict[str, Any]:
     return {
         "record": "begin",
         "schema": SCHEMA,
+        "readable_from": READABLE_FROM,
         "boot_id": host.syscalls.boot_id(),
         "boottime_ns": host.syscalls.boottime_ns(),
         "time_s": time.time(),

@@ -114,8 +114,8 @@ def _undo_one(
             _restore(inventory, knob, change)
         if knob.resets:
             wait_for_carrier(inventory, str(change["identity"]), lambda _: None)
-            # where the write was cut off, the reset may have been, too: a setting may only seem to be what it was
-            put_back(inventory, transaction.collateral.get(n, []), always=wrote is None)
+        # where the write was cut off, the reset may have been, too: a setting may only seem to be what it was
+        put_back(inventory, transaction.collateral.get(n, []), always=wrote is None)
         return _read_back(inventory, knob, change)
     except Gone as error:
         return Undone(name, target, "gone", printable(str(error)))

@@ -22,7 +22,7 @@ ERRNOS = (
     errno.ENODEV, errno.ENOENT, errno.EOPNOTSUPP, errno.ERANGE, errno.ENOSPC,
 )  # fmt: skip
 DEAD = 99
-MUTATORS = frozenset({"set_rings", "set_affinity"})
+MUTATORS = frozenset({"set_rings", "set_driver_setting", "set_affinity"})
 
 
 @dataclass(slots=True)
@@ -106,7 +106,7 @@ def in_child(work: Callable[[], object]) -> bool:
         try:
             work()
             os._exit(0)
-        except BaseException:
+        except BaseException:  # noqa: BLE001
             import traceback
 
             traceback.print_exc()

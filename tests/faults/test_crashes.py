@@ -36,7 +36,9 @@ def dies_at_record(sim: Sim, number: int, torn: bool, work: Callable[..., object
     return in_child(run)
 
 
-def every_death(sim: Sim, prepare: Callable[[], object], work: Callable[..., object], check: Callable[[], str]) -> dict[str, int]:
+def every_death(
+    sim: Sim, prepare: Callable[[], object], work: Callable[..., object], check: Callable[[], str]
+) -> dict[str, int]:
     """``prepare``, die at a point of ``work``, recover, ``check``, for every point that there is; verdicts counted."""
     verdicts: dict[str, int] = {}
     for dies in (dies_at_change, dies_at_record):

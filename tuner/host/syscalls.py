@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from tuner.host.cpulist import CpuSet
+from tuner.host.ethtool import read_blocks, write_block
 from tuner.host.files import HostFiles
 from tuner.host.nics import valid_name
 from tuner.host.threads import Thread, cgroup_of, read_thread, thread_ids
@@ -78,6 +79,12 @@ class Syscalls(Protocol):
 
     def channels(self, ifname: str) -> Channels:
         """Queue counts, current and maximal."""
+
+    def driver_settings(self, ifname: str) -> dict[str, str]:
+        """Every setting of the driver that a reset may move, but ring sizes, as opaque texts by name."""
+
+    def set_driver_setting(self, ifname: str, name: str, value: str) -> None:
+        """Puts back one of ``driver_settings``."""
 
     def statistics(self, ifname: str) -> dict[str, int]:
         """The driver's own counters (ETHTOOL_GSTATS); firmware commands on some NICs: never faster than 1 Hz."""
@@ -143,6 +150,14 @@ class LinuxSyscalls:
             tx_max=raw["max_tx"],
             combined_max=raw["max_combined"],
         )
+
+    def driver_settings(self, ifname: str) -> dict[str, str]:
+        """See Syscalls."""
+        return read_blocks(lambda request: _request(ifname, request))
+
+    def set_driver_setting(self, ifname: str, name: str, value: str) -> None:
+        """See Syscalls."""
+        write_block(lambda request: _request(ifname, request), name, value)
 
     def statistics(self, ifname: str) -> dict[str, int]:
         """See Syscalls."""

@@ -4,6 +4,7 @@ What resets a device comes first, since it makes the device forget the rest; who
 stack is tuned. Source of the order: drivers re-create interrupts on ring changes, and partitions reset affinities.
 """
 
+from tuner.knobs.device import DeviceSettings
 from tuner.knobs.irq import DefaultAffinity, IrqAffinity
 from tuner.knobs.knob import Knob
 from tuner.knobs.nic import ReceiveRing, TransmitRing
@@ -23,7 +24,9 @@ KNOBS: tuple[Knob, ...] = (
     Workqueues(),
     Sysctl(),
 )
-_BY_FAMILY = {knob.family: knob for knob in KNOBS}
+# what a profile cannot name, but a journal can
+_KEPT: tuple[Knob, ...] = (DeviceSettings(),)
+_BY_FAMILY = {knob.family: knob for knob in (*KNOBS, *_KEPT)}
 _ORDER = {knob.family: place for place, knob in enumerate(KNOBS)}
 
 

@@ -16,18 +16,16 @@ from typing import ClassVar
 from tuner.host.cpulist import CpuSet, format_list, format_mask, parse_list
 from tuner.host.host import Inventory
 from tuner.host.irqs import IRQ_ROOT, Irq, read_affinity, read_default_affinity
-from tuner.knobs.knob import Disruption, Gone, Json, KernelManaged, Reading, State, Unsupported
+from tuner.knobs.knob import Gone, Json, KernelManaged, Knob, Reading, State, Unsupported
 
 # A vector of a live queue moves at its next interrupt; an idle one does not move however long one waits.
 _SETTLE_S = 0.05
 
 
-class IrqAffinity:
+class IrqAffinity(Knob):
     """The CPUs of one interrupt, as a CPU list; the identity is ``tuner.host.irqs.Irq.identity``."""
 
     family: ClassVar[str] = "irq.affinity"
-    disruption: ClassVar[Disruption] = "none"
-    resets: ClassVar[bool] = False
 
     def read(self, inventory: Inventory, identity: str) -> Reading:
         """Requested and effective CPUs, as CPU lists."""
@@ -77,12 +75,10 @@ class IrqAffinity:
             time.sleep(_SETTLE_S / 10)
 
 
-class DefaultAffinity:
+class DefaultAffinity(Knob):
     """The CPUs of interrupts that will be requested later, as a CPU list; the identity is always ``default``."""
 
     family: ClassVar[str] = "irq.default_affinity"
-    disruption: ClassVar[Disruption] = "none"
-    resets: ClassVar[bool] = False
 
     def read(self, inventory: Inventory, identity: str) -> Reading:
         """The default mask, as a CPU list."""

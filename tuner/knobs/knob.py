@@ -61,11 +61,15 @@ class Reading:
 
 
 class Knob(Protocol):
-    """One kind of setting. All methods raise OSError as the kernel says it, ``Gone`` and ``Unsupported``."""
+    """One kind of setting. All methods raise OSError as the kernel says it, ``Gone`` and ``Unsupported``.
+
+    Attributes:
+        resets: writing it makes the driver forget other settings of the device, which are put back at once.
+    """
 
     family: ClassVar[str]
-    disruption: ClassVar[Disruption]
-    resets: ClassVar[bool]  # writing it makes the driver forget other settings of the device
+    disruption: ClassVar[Disruption] = "none"
+    resets: ClassVar[bool] = False
 
     def read(self, inventory: Inventory, identity: str) -> Reading:
         """The setting as it is. Opens nothing for writing."""
@@ -81,6 +85,16 @@ class Knob(Protocol):
 
     def same(self, left: Json, right: Json) -> bool:
         """Whether two values of ``Reading.now`` mean the same: what drift is told by."""
+
+    def moves(self, inventory: Inventory, identity: str) -> Sequence[tuple[str, str]]:
+        """(knob, identity) of other settings that writing this one can change: they are saved with it."""
+        del inventory, identity
+        return ()
+
+    def irreversible(self, identity: str) -> str:
+        """Why the old state does not come back with the old value; empty where it does."""
+        del identity
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

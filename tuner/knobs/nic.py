@@ -6,16 +6,16 @@ forgotten. Sizes are rounded up, by 8 (Intel 1G/10G) to 32 (i40e, ice) or to a p
 without the ring-reset feature answers ENOENT.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from tuner.host.host import Inventory
 from tuner.host.nics import Nic
 from tuner.host.syscalls import Rings
-from tuner.knobs.knob import Disruption, Gone, Json, Reading, State, Unsupported
+from tuner.knobs.knob import Disruption, Gone, Json, Knob, Reading, State, Unsupported
 
 
-class RingSize:
+class RingSize(Knob):
     """The size of one kind of ring, in descriptors; the identity is ``tuner.host.nics.Nic.identity``."""
 
     disruption: ClassVar[Disruption] = "link"
@@ -49,6 +49,12 @@ class RingSize:
     def same(self, left: Json, right: Json) -> bool:
         """Equal numbers."""
         return bool(left == right)
+
+    def moves(self, inventory: Inventory, identity: str) -> Sequence[tuple[str, str]]:
+        """The affinities of the NIC's interrupts, and all that its driver may forget when it opens the device again."""
+        nic = find_nic(inventory, identity)
+        interrupts = [irq.identity for irq in inventory.irqs if irq.device == nic.name and not irq.managed]
+        return [("nic.settings", identity), *(("irq.affinity", each) for each in interrupts)]
 
     def _size(self, rings: Rings) -> int:
         raise NotImplementedError

@@ -21,7 +21,7 @@ from tuner.host.files import HostFiles
 from tuner.host.host import Host, Inventory
 from tuner.host.threads import Thread
 from tuner.knobs.affinities import put_back, saved
-from tuner.knobs.knob import Disruption, Json, Reading, State, Unsupported
+from tuner.knobs.knob import Json, Knob, Reading, State, Unsupported
 
 CGROUP = "quietcore"
 _ROOTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
@@ -45,12 +45,10 @@ def cgroup_root(files: HostFiles) -> str:
     raise Unsupported("no cgroup v2 with a cpuset controller is mounted on /sys/fs/cgroup")
 
 
-class Partition:
+class Partition(Knob):
     """The partition of our cgroup as ``isolated 2-7``, ``none`` without one; the identity is the cgroup's name."""
 
     family: ClassVar[str] = "isolation.partition"
-    disruption: ClassVar[Disruption] = "none"
-    resets: ClassVar[bool] = False
 
     def read(self, inventory: Inventory, identity: str) -> Reading:
         """What was asked for and, as ``effective``, what the kernel made of it."""

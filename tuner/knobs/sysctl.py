@@ -5,11 +5,11 @@ programs as root (``kernel.core_pattern``, ``kernel.modprobe``, ``kernel.hotplug
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from tuner.host.host import Inventory
-from tuner.knobs.knob import Disruption, Json, Reading, State, Unsupported
+from tuner.knobs.knob import Json, Knob, Reading, State, Unsupported
 
 _KEY = re.compile(r"[a-z][a-z0-9_]*(?:\.[A-Za-z0-9_][A-Za-z0-9_-]*){1,6}")
 PREFIXES = ("net.core.", "net.ipv4.", "net.ipv6.", "vm.")
@@ -48,6 +48,26 @@ REFUSED = frozenset(
 )
 
 
+# Writing one makes the kernel set the other to 0, and most refuse a 0 written by hand (mm/page-writeback.c, mm/util.c).
+_PAIRS = (
+    ("vm.dirty_bytes", "vm.dirty_ratio"),
+    ("vm.dirty_background_bytes", "vm.dirty_background_ratio"),
+    ("vm.overcommit_kbytes", "vm.overcommit_ratio"),
+)
+PARTNERS = dict(_PAIRS) | {other: one for one, other in _PAIRS}
+# What writing them does besides is not undone by the old value (Documentation/networking/ip-sysctl.rst).
+_FORWARDING = "changing it sets the per-interface parameters of that protocol back to the defaults of a host or a router"
+_ADDRESSES = "switching it on removes all IPv6 addresses and routes, which switching it off does not bring back"
+IRREVERSIBLE = {
+    "net.ipv4.ip_forward": _FORWARDING,
+    "net.ipv4.conf.all.forwarding": _FORWARDING,
+    "net.ipv6.conf.all.forwarding": _FORWARDING,
+    "net.ipv6.conf.all.disable_ipv6": _ADDRESSES,
+    "net.ipv6.conf.default.disable_ipv6": _ADDRESSES,
+    "vm.nr_hugepages": "pages that were given up may not be found again in one piece",
+}
+
+
 def refusal(key: str) -> str:
     """Why a profile may not name this sysctl; empty where it may."""
     if not _KEY.fullmatch(key):
@@ -70,12 +90,10 @@ def path_of(key: str) -> str:
     return "/proc/sys/" + key.replace(".", "/")
 
 
-class Sysctl:
+class Sysctl(Knob):
     """One sysctl; the identity is its key."""
 
     family: ClassVar[str] = "sysctl"
-    disruption: ClassVar[Disruption] = "none"
-    resets: ClassVar[bool] = False
 
     def read(self, inventory: Inventory, identity: str) -> Reading:
         """The value as a number where it is one, else its text with single blanks."""
@@ -100,8 +118,20 @@ class Sysctl:
         return _fields(left) == _fields(right)
 
     def restore(self, inventory: Inventory, identity: str, undo: Json) -> None:
-        """Writes the saved value back."""
+        """Writes the saved value back; the 0 of a pair comes back with its partner's value."""
+        if identity in PARTNERS and undo == 0:
+            return
         inventory.host.files.write(path_of(identity), str(undo))
+
+    def moves(self, inventory: Inventory, identity: str) -> Sequence[tuple[str, str]]:
+        """The other one of a pair."""
+        del inventory
+        partner = PARTNERS.get(identity)
+        return [(f"sysctl.{partner}", partner)] if partner else []
+
+    def irreversible(self, identity: str) -> str:
+        """Sysctls whose writing does more than to set a value."""
+        return IRREVERSIBLE.get(identity, "")
 
 
 def _value(text: str) -> int | str:

@@ -12,18 +12,16 @@ from tuner.host.cpulist import CpuSet, parse_list
 from tuner.host.host import Inventory
 from tuner.host.threads import Thread
 from tuner.knobs.affinities import put_back, saved
-from tuner.knobs.knob import Disruption, Json, Reading, State
+from tuner.knobs.knob import Json, Knob, Reading, State
 from tuner.knobs.partition import CGROUP
 
 # A process that forks while its threads are swept leaves a child with the old affinity behind.
 _SWEEPS = 3
 
 
-class ThreadsAway:
+class ThreadsAway(Knob):
     """The number of threads that stray; the identity is the CPU list that they shall leave."""
 
-    disruption: ClassVar[Disruption] = "none"
-    resets: ClassVar[bool] = False
     kernel: ClassVar[bool]
 
     def read(self, inventory: Inventory, identity: str) -> Reading:

@@ -9,17 +9,15 @@ from typing import ClassVar
 
 from tuner.host.cpulist import format_list, format_mask, parse_list, parse_mask
 from tuner.host.host import Inventory
-from tuner.knobs.knob import Disruption, Json, Reading, State, Unsupported
+from tuner.knobs.knob import Json, Knob, Reading, State, Unsupported
 
 _BASE = "/sys/devices/virtual/workqueue"
 
 
-class Workqueues:
+class Workqueues(Knob):
     """The CPUs of unbound workqueues, as a CPU list; the identity is always ``unbound``."""
 
     family: ClassVar[str] = "isolation.workqueues"
-    disruption: ClassVar[Disruption] = "none"
-    resets: ClassVar[bool] = False
 
     def read(self, inventory: Inventory, identity: str) -> Reading:
         """Requested and effective CPUs."""

@@ -4,9 +4,10 @@ import argparse
 
 from tuner.deadman import start
 from tuner.guard import guarded_links
+from tuner.permission import Options, busy_nics, check_allowed
 from tuner.plan import exit_status
 from tuner.store import Refused
-from tuner.transaction import Options, Result, apply, check_allowed
+from tuner.transaction import Result, apply
 from tuner.undo import recover
 from ui.cli.context import Context, open_context
 from ui.cli.durations import duration
@@ -37,6 +38,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=disruptions,
         default=frozenset(),
         help="disruptions that are allowed, of link,service,reboot (default: none)",
+    )
+    parser.add_argument(
+        "--live", action="store_true", help="trading goes on: refuse to reset a NIC that carries traffic, whatever is allowed"
+    )
+    parser.add_argument(
+        "--accept-irreversible", action="store_true", help="also change what the old value alone would not bring back"
     )
     parser.add_argument("--dry-run", action="store_true", help="the same as plan")
     parser.epilog = (
@@ -83,8 +90,9 @@ def _locked(arguments: argparse.Namespace, context: Context, stopped: Stopped) -
         say(f"note: {warning}")
     if broken := [c for c in plan.changes if c.state == "failed"]:
         raise OSError(5, f"{broken[0].knob} on {broken[0].target} cannot be read: {broken[0].error}")
-    options = Options(allow=arguments.allow, confirm_within_s=arguments.confirm_within)
-    check_allowed(plan, options, guarded_links(context.inventory))
+    options = Options(arguments.allow, arguments.confirm_within, arguments.accept_irreversible)
+    busy = busy_nics(context.host.files, plan) if arguments.live else {}
+    check_allowed(plan, options, guarded_links(context.inventory), busy)
     result = apply(
         context.host,
         context.store,

@@ -92,8 +92,8 @@ def changes_text(changes: Iterable[Change], everything: bool = False) -> str:
                 _value(first.wanted, [first]),
                 _effect(first, group),
                 first.state,
-                "" if first.disruption == "none" else first.disruption,
-                first.error or first.note or first.why,
+                " ".join(w for w in (first.disruption, "for-good" if first.irreversible else "") if w not in ("none", "")),
+                first.error or first.note or first.irreversible or first.why,
             )
         )
     headers = ("", "setting", "of", "now", "wanted", "effective", "state", "disturbs", "why")

@@ -19,10 +19,10 @@ from tuner.host.cpulist import CpuSet, parse_list, parse_mask
 from tuner.host.files import HostFiles, replace_content
 from tuner.host.simulated import attributes, cgroup_writes, cgroups
 from tuner.host.simulated.documents import change_document
-from tuner.host.simulated.settings import refusal
+from tuner.host.simulated.settings import COUPLED, refusal
 from tuner.host.simulated.shape import MARKER, Shape, interrupts
 from tuner.host.simulated.tree import WORKQUEUES
-from tuner.host.simulated.tree_devices import default_indirection
+from tuner.host.simulated.tree_devices import DEFAULT_COALESCE, default_indirection
 from tuner.host.simulated.tree_irqs import IRQ_ROOT, affinity_files
 
 PENDING = "/etc/quietcore/simulated.pending"
@@ -61,7 +61,7 @@ class SimulatedKernel:
             cgroup_writes.remove(self._files, self._shape, name)
 
     def set_rings(self, ifname: str, rx: int, tx: int) -> None:
-        """New rings, with what a driver does that makes its vectors anew: interrupts and RSS go back to its defaults."""
+        """New rings, and what a driver does that makes its vectors anew: interrupts, RSS, coalescing are its defaults again."""
         with self._call("rings", ifname, f"{rx} {tx}"):
             self._set_rings(ifname, rx, tx)
 
@@ -110,6 +110,8 @@ class SimulatedKernel:
         path = self._files.resolved(name)
         if path.startswith(IRQ_ROOT + "/") and path.endswith(("/smp_affinity", "/smp_affinity_list")):
             self._move_irq(path, shown)
+        elif path.startswith("/proc/sys/") and (partner := COUPLED.get(path.removeprefix("/proc/sys/"))):
+            self._store(f"/proc/sys/{partner}", "0")
         elif path == f"{WORKQUEUES}/cpumask":
             self._store(f"{WORKQUEUES}/cpumask_requested", shown)
             cgroup_writes.react(self._files, self._shape)
@@ -135,6 +137,8 @@ class SimulatedKernel:
                 rings |= {"rx": rx, "tx": tx}
             if isinstance(rss, dict) and isinstance(channels, dict):
                 rss["indirection"] = default_indirection(int(channels["combined"]))
+            if isinstance(document.get("coalesce"), dict):
+                document["coalesce"] = dict(DEFAULT_COALESCE)
 
         change_document(self._files.path(f"/ethtool/{ifname}.json"), change)
         for irq in interrupts(self._shape):

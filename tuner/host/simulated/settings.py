@@ -88,7 +88,11 @@ SYSCTLS: dict[str, Setting] = {
     "vm/stat_interval": _count(1, 0, INT_MAX // HZ),
     "vm/swappiness": _count(60, 0, 200),
     "vm/dirty_ratio": _count(20, 0, 100),
+    "vm/dirty_bytes": _count(0, 8192),  # two pages; the 0 of the default cannot be written
     "vm/dirty_background_ratio": _count(10, 0, 100),
+    "vm/dirty_background_bytes": _count(0, 1),
+    "vm/overcommit_ratio": _count(50),
+    "vm/overcommit_kbytes": _count(0),
     "vm/dirty_writeback_centisecs": _count(500),
     "vm/dirty_expire_centisecs": _count(3000),
     "vm/zone_reclaim_mode": _count(0),
@@ -122,6 +126,16 @@ SYSCTLS: dict[str, Setting] = {
     "kernel/version": Setting("#1 SMP PREEMPT_DYNAMIC quietcore simulation", read_only=True),
     "fs/file-max": Setting("9223372036854775807", 0, LONG_MAX),
     "fs/nr_open": _count(1048576, 8),
+}
+
+# Writing the one sets the other to 0.
+COUPLED = {
+    "vm/dirty_ratio": "vm/dirty_bytes",
+    "vm/dirty_bytes": "vm/dirty_ratio",
+    "vm/dirty_background_ratio": "vm/dirty_background_bytes",
+    "vm/dirty_background_bytes": "vm/dirty_background_ratio",
+    "vm/overcommit_ratio": "vm/overcommit_kbytes",
+    "vm/overcommit_kbytes": "vm/overcommit_ratio",
 }
 
 

@@ -5,6 +5,7 @@ is EOPNOTSUPP.
 """
 
 import errno
+import json
 import os
 import time
 from typing import Any
@@ -19,6 +20,7 @@ from tuner.host.simulated.tree_threads import THREADS
 from tuner.host.syscalls import Channels, Driver, Rings
 from tuner.host.threads import Thread, read_thread, thread_ids
 
+DRIVER_SETTINGS = ("channels", "private_flags", "pause", "coalesce", "rss")
 RING_MIN, RING_STEP = 64, 8  # IXGBE_MIN_RXD, IXGBE_REQ_RX_DESCRIPTOR_MULTIPLE
 
 
@@ -61,6 +63,17 @@ class SimulatedSyscalls:
         part = self._part(ifname, "channels")
         names = ("rx", "tx", "other", "combined", "rx_max", "tx_max", "combined_max")
         return Channels(*(_number(part, name, ifname) for name in names))
+
+    def driver_settings(self, ifname: str) -> dict[str, str]:
+        """See Syscalls."""
+        document = self._ethtool(ifname)
+        return {name: json.dumps(document[name]) for name in DRIVER_SETTINGS if isinstance(document.get(name), dict)}
+
+    def set_driver_setting(self, ifname: str, name: str, value: str) -> None:
+        """See Syscalls."""
+        if name not in DRIVER_SETTINGS:
+            raise ValueError(f"no driver setting {name!r}")
+        change_document(self._path(ifname), lambda document: document.update({name: json.loads(value)}))
 
     def statistics(self, ifname: str) -> dict[str, int]:
         """See Syscalls."""

@@ -174,6 +174,9 @@ def _write_queues(tree: TreeWriter, shape: Shape, base: str, queues: int) -> Non
         tree.values(f"{base}/queues/tx-{queue}/byte_queue_limits", {"inflight": 0}, READ_ONLY)
 
 
+DEFAULT_COALESCE = {"rx_usecs": 1, "tx_usecs": 0}
+
+
 def default_indirection(queues: int) -> list[int]:
     """The RSS table as drivers set it: the queues dealt out in turn (ethtool_rxfh_indir_default)."""
     return [entry % queues for entry in range(RSS_ENTRIES)]
@@ -201,7 +204,7 @@ def ethtool_document(function: PciFunction) -> dict[str, object]:
             "other_max": 1,
             "combined_max": max(function.queues, 63),
         },
-        "coalesce": {"rx_usecs": 1, "tx_usecs": 0},
+        "coalesce": dict(DEFAULT_COALESCE),
         "features": {
             name: {"active": on, "fixed": fixed}
             for name, on, fixed in (

@@ -1,0 +1,105 @@
+"""``nic.settings``: everything of a NIC that a reset may move and no plan names, kept whole and put back whole.
+
+No profile can name it: it is what stands around a change. Source: drivers in drivers/net/ethernet (ixgbe, i40e, ice, mlx5, tg3,
+vmxnet3), which set coalescing, indirection table or queue attributes to their defaults when they open the device again; and
+net/core/dev.c, which drops XPS maps when the number of queues changes.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from tuner.host.files import HostFiles
+from tuner.host.host import Inventory
+from tuner.host.text import is_number
+from tuner.knobs.knob import Json, Knob, Reading, State
+from tuner.knobs.nic import find_nic
+
+_OF_DEVICE = ("tx_queue_len", "gro_flush_timeout", "napi_defer_hard_irqs", "threaded")
+_OF_RX = ("rps_cpus", "rps_flow_cnt")
+_OF_TX = ("xps_cpus", "xps_rxqs", "tx_maxrate")
+_LIMITS = ("limit_max", "limit_min", "hold_time")
+
+
+class DeviceSettings(Knob):
+    """Driver blocks and queue attributes of one NIC; the identity is ``tuner.host.nics.Nic.identity``.
+
+    A reading is ``{"driver": {name: text}, "files": {value: [name below /sys/class/net/IF]}}``: grouped by value, since most of
+    a NIC's hundreds of attributes are alike and a journal shall stay small.
+    """
+
+    family: ClassVar[str] = "nic.settings"
+
+    def read(self, inventory: Inventory, identity: str) -> Reading:
+        """All of them as they are."""
+        nic = find_nic(inventory, identity)
+        files = inventory.host.files
+        grouped: dict[str, list[str]] = {}
+        for name in attributes(files, nic.name):
+            value = files.optional(f"/sys/class/net/{nic.name}/{name}")
+            if value is not None:
+                grouped.setdefault(value, []).append(name)
+        now = {"driver": self._driver(inventory, nic.name), "files": grouped}
+        return Reading(now=now, effective=None)
+
+    def compare(self, reading: Reading, wanted: Json) -> State:
+        """Equal in every part."""
+        return "ok" if self.same(reading.now, wanted) else "differs"
+
+    def write(self, inventory: Inventory, identity: str, wanted: Json, options: Mapping[str, Json]) -> None:
+        """Writes what differs."""
+        del options
+        self.restore(inventory, identity, wanted)
+
+    def restore(self, inventory: Inventory, identity: str, undo: Json) -> None:
+        """Writes what differs from the saved reading, and goes on where one part is refused.
+
+        Raises:
+            OSError: the first refusal, after everything was tried.
+        """
+        refused: OSError | None = None
+        nic = find_nic(inventory, identity)
+        now = self.read(inventory, identity).now
+        for name, text in undo["driver"].items():
+            if now["driver"].get(name) not in (text, None):
+                try:
+                    inventory.host.syscalls.set_driver_setting(nic.name, str(name), str(text))
+                except OSError as error:
+                    refused = refused or error
+        current = _by_name(self.read(inventory, identity).now["files"])
+        for name, value in _by_name(undo["files"]).items():
+            if name in current and current[name] != value:
+                try:
+                    inventory.host.files.write(f"/sys/class/net/{nic.name}/{name}", value)
+                except OSError as error:
+                    refused = refused or error
+        if refused is not None:
+            raise refused
+
+    def same(self, left: Json, right: Json) -> bool:
+        """Equal in every part that both have: a queue that is gone has nothing to be compared."""
+        ours, theirs = _by_name(left["files"]), _by_name(right["files"])
+        files = all(ours[name] == theirs[name] for name in ours.keys() & theirs.keys())
+        return files and all(left["driver"][name] == right["driver"][name] for name in left["driver"].keys() & right["driver"])
+
+    @staticmethod
+    def _driver(inventory: Inventory, ifname: str) -> dict[str, str]:
+        try:
+            return inventory.host.syscalls.driver_settings(ifname)
+        except OSError:  # no ethtool at all
+            return {}
+
+
+def attributes(files: HostFiles, ifname: str) -> list[str]:
+    """The names, below /sys/class/net/IF, of the attributes that are kept and may be written."""
+    base = f"/sys/class/net/{ifname}"
+    names = list(_OF_DEVICE)
+    for queue in files.entries(f"{base}/queues"):
+        kind, _, number = queue.partition("-")
+        if kind in ("rx", "tx") and is_number(number):
+            leaves = _OF_RX if kind == "rx" else (*_OF_TX, *(f"byte_queue_limits/{leaf}" for leaf in _LIMITS))
+            names += [f"queues/{queue}/{leaf}" for leaf in leaves]
+    return [name for name in names if files.writable_by_owner(f"{base}/{name}")]
+
+
+def _by_name(grouped: Mapping[str, list[str]]) -> dict[str, str]:
+    return {name: value for value, names in grouped.items() for name in names}
