@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.host.host import Host, Inventory, open_host
+from tuner.lock import lock_path
 from tuner.permission import Options
 from tuner.plan import Plan, build
 from tuner.profile_files import host_bindings, load
@@ -73,7 +74,7 @@ class Sim:
     @property
     def store(self) -> Store:
         """Its transactions."""
-        return Store(self.state)
+        return Store(self.state, lock_path(self.root))
 
     def changed(self) -> list[str]:
         """The paths in which the tree is no longer what it was at first."""

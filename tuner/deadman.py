@@ -17,6 +17,7 @@ import time
 from tuner.host.host import Host, open_host
 from tuner.host.text import printable
 from tuner.journal import Journal
+from tuner.lock import lock_path
 from tuner.store import Refused, Store, TransactionRecord
 from tuner.undo import undo
 
@@ -123,7 +124,7 @@ def main() -> int:
     for ignored in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
         signal.signal(ignored, signal.SIG_IGN)
     host = open_host(arguments.root)
-    store = Store(arguments.state)
+    store = Store(arguments.state, lock_path(arguments.root))
     os.write(arguments.ready_fd, _READY)
     os.close(arguments.ready_fd)
     return _fire(host, store, arguments.number) if _wait(host, store, arguments.number) else 0

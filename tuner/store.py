@@ -1,20 +1,19 @@
 """The state directory: one journal per transaction, one lock, and what the journals add up to.
 
-Layout: ``DIR/transactions/000042.journal`` (0600) and ``DIR/lock``. The directory is 0700 and belongs to who runs the tool;
+Layout: ``DIR/transactions/000042.journal`` (0600), ``DIR/undo.log``. The directory is 0700 and belongs to who runs the tool;
 another owner or a mode that lets others write is refused, since a journal says what is written as root.
 """
 
 import contextlib
-import fcntl
 import os
 import re
 import stat
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from tuner.journal import Contents, Journal, Record, read_journal, sync_directory
+from tuner.lock import Locked, held
 
 _NAME = re.compile(r"(?!0{6})[0-9]{6}\.journal|[1-9][0-9]{6,8}\.journal")
 
@@ -121,10 +120,11 @@ class TransactionRecord:
 
 
 class Store:
-    """The transactions in one state directory."""
+    """The transactions in one state directory. ``lock`` is what is locked for its host: see ``tuner.lock.lock_path``."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, lock: str) -> None:
         self.directory = os.path.abspath(directory)
+        self._lock_path = lock
         self.transactions_directory = os.path.join(self.directory, "transactions")
 
     def numbers(self) -> list[int]:
@@ -186,31 +186,17 @@ class Store:
 
     @contextlib.contextmanager
     def lock(self, wait_s: float = 0.0) -> Iterator[None]:
-        """Holds the one lock; the kernel lets go of it when its holder dies.
+        """Holds the host's one lock.
 
         Raises:
             Refused: another run holds it; its process is named.
         """
         self.prepare()
-        path = os.path.join(self.directory, "lock")
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        deadline = time.monotonic() + wait_s
         try:
-            while True:
-                try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() >= deadline:
-                        holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
-                        raise Refused(f"another run holds {path} (process {holder or '?'}): wait for its end") from None
-                    time.sleep(0.05)
-            with contextlib.suppress(OSError):  # a full disk must not keep anybody from undoing
-                os.ftruncate(fd, 0)
-                os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-            yield
-        finally:
-            os.close(fd)
+            with held(self._lock_path, wait_s):
+                yield
+        except Locked as reason:
+            raise Refused(str(reason)) from None
 
     def begin(self, begin: Record, plan: Record) -> tuple[int, Journal]:
         """A new transaction, durable before this returns.

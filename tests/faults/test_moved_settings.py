@@ -1,4 +1,4 @@
-"""What a change moves besides: a reset NIC gets back what was not ours (R5), and what cannot come back is said before (R6, R22)."""
+"""What a change moves besides: a reset NIC gets back what was not ours (R5); what cannot come back is said first (R6, R22)."""
 
 import errno
 import json

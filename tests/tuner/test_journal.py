@@ -249,7 +249,7 @@ def test_on_a_full_disk_nothing_is_changed(sim: Sim):
 
 
 def test_names_that_are_no_journals_are_passed_over(tmp_path):
-    store = Store(str(tmp_path / "state"))
+    store = Store(str(tmp_path / "state"), str(tmp_path))
     store.prepare()
     other_digits = [chr(0x661) * 6, chr(0xB2) * 6]  # what str.isdigit takes for digits
     for name in ("1", "000000", "0000001", "000001.journal~", "x", *other_digits):
@@ -264,7 +264,7 @@ def test_names_that_are_no_journals_are_passed_over(tmp_path):
 
 @pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
 def test_a_state_directory_that_others_can_write_is_refused(tmp_path, mode):
-    store = Store(str(tmp_path / "state"))
+    store = Store(str(tmp_path / "state"), str(tmp_path))
     store.prepare()
     assert os.stat(store.directory).st_mode & 0o777 == 0o700
     os.chmod(store.directory, mode)
@@ -275,7 +275,7 @@ def test_a_state_directory_that_others_can_write_is_refused(tmp_path, mode):
 def test_a_state_directory_of_somebody_else_is_refused(tmp_path):
     if os.geteuid() != 0:
         pytest.skip("only root can give a directory away")
-    store = Store(str(tmp_path / "state"))
+    store = Store(str(tmp_path / "state"), str(tmp_path))
     store.prepare()
     os.chown(store.transactions_directory, 1234, 1234)
     with pytest.raises(Refused, match="belongs to another user"), store.lock():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tuner.host.cpulist import CpuListError, parse_list
 from tuner.host.host import Host, Inventory, open_host
+from tuner.lock import lock_path
 from tuner.store import Store, TransactionRecord
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ def open_context(arguments: argparse.Namespace) -> Iterator[Context]:
 
         with demo_host() as (host, simulation):
             root = str(host.files.root)
-            yield Context(host, root, Store(arguments.state or root + STATE), simulation)
+            yield Context(host, root, Store(arguments.state or root + STATE, lock_path(root)), simulation)
         return
     host = open_host(arguments.root)
     root = str(host.files.root)
-    yield Context(host, root, Store(arguments.state or os.path.join(root, STATE.lstrip("/"))))
+    yield Context(host, root, Store(arguments.state or os.path.join(root, STATE.lstrip("/")), lock_path(root)))
