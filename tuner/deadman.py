@@ -1,70 +1,25 @@
 """The undo timer: a process of its own that undoes a transaction which nobody confirmed.
 
-It is started before the first write, in a session of its own, so that neither a kill of the tool nor the loss of its terminal
-ends it; it waits on CLOCK_BOOTTIME, which is deaf to changes of the wall clock and goes on while suspended; and it may undo one
+``tuner.arming`` starts it before the first write, so that neither a kill of the tool nor the loss of its terminal ends it; it
+waits on CLOCK_BOOTTIME, which is deaf to changes of the wall clock and goes on while suspended; and it may undo one
 transaction only. Once a second it looks whether that was confirmed or undone meanwhile, and ends.
 """
 
 import argparse
 import contextlib
 import os
-import select
 import signal
-import subprocess
+import socket
 import sys
 import time
 
+from tuner.arming import READY
 from tuner.host.host import Host, open_host
 from tuner.host.text import printable
 from tuner.journal import Journal
 from tuner.lock import lock_path
 from tuner.store import Refused, Store, TransactionRecord
 from tuner.undo import undo
-
-_READY = b"armed"
-_START_S = 10.0
-
-
-def start(root: str, state: str, number: int) -> None:
-    """Starts the timer for one transaction and returns once it stands.
-
-    Raises:
-        OSError: it did not come up within ten seconds.
-    """
-    receiver, sender = os.pipe()
-    log = os.open(os.path.join(state, "undo.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        subprocess.Popen(
-            [
-                sys.executable,
-                "-I",
-                "-m",
-                "tuner.deadman",
-                "--root",
-                root,
-                "--state",
-                state,
-                "--ready-fd",
-                str(sender),
-                str(number),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=(sender,),
-            start_new_session=True,
-            cwd="/",
-        )
-        os.close(sender)
-        sender = -1
-        ready, _, _ = select.select([receiver], [], [], _START_S)
-        if not ready or os.read(receiver, len(_READY)) != _READY:
-            raise OSError(3, f"the undo timer did not start; see {os.path.join(state, 'undo.log')}")
-    finally:
-        os.close(receiver)
-        os.close(log)
-        if sender >= 0:
-            os.close(sender)
 
 
 def _wait(host: Host, store: Store, number: int) -> bool:
@@ -118,16 +73,31 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tuner.deadman", description="Undoes one transaction unless it is confirmed in time.")
     parser.add_argument("--root", default="/")
     parser.add_argument("--state", required=True)
-    parser.add_argument("--ready-fd", type=int, required=True)
+    parser.add_argument("--ready-fd", type=int, help="where to say that it stands; else to systemd")
     parser.add_argument("number", type=int)
     arguments = parser.parse_args()
     for ignored in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
         signal.signal(ignored, signal.SIG_IGN)
     host = open_host(arguments.root)
     store = Store(arguments.state, lock_path(arguments.root))
-    os.write(arguments.ready_fd, _READY)
-    os.close(arguments.ready_fd)
-    return _fire(host, store, arguments.number) if _wait(host, store, arguments.number) else 0
+    _stands(arguments.ready_fd)
+    if not _wait(host, store, arguments.number):
+        return 0
+    # from now on it ends what it began; before, a shutdown need not wait for it
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    return _fire(host, store, arguments.number)
+
+
+def _stands(ready_fd: int | None) -> None:
+    """Tells whoever started this that it stands: by the pipe, or as sd_notify(3) does."""
+    if ready_fd is not None:
+        os.write(ready_fd, READY)
+        os.close(ready_fd)
+        return
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address[:1] in ("/", "@"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
+            notify.sendto(b"READY=1", address.replace("@", "\0", 1) if address[0] == "@" else address)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import argparse
 
-from tuner.deadman import start
+from tuner.arming import arm
 from tuner.guard import guarded_links
 from tuner.permission import Options, busy_nics, check_allowed
 from tuner.plan import exit_status
@@ -98,7 +98,7 @@ def _locked(arguments: argparse.Namespace, context: Context, stopped: Stopped) -
         context.store,
         plan,
         options,
-        arm=lambda number: start(context.root, context.store.directory, number),
+        arm=lambda number: say(f"undo timer: {arm(context.root, context.store.directory, number)}"),
         progress=say,
         stopped=stopped,
     )
