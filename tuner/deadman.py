@@ -17,9 +17,13 @@ from tuner.arming import READY
 from tuner.host.host import Host, open_host
 from tuner.host.text import printable
 from tuner.journal import Journal
-from tuner.lock import lock_path
+from tuner.lock import end_holder, lock_path
+from tuner.reset import CARRIER_WAIT_S
 from tuner.store import Refused, Store, TransactionRecord
 from tuner.undo import undo
+
+# Longer than the longest wait between two records: that for a carrier.
+_STUCK_S = CARRIER_WAIT_S + 5.0
 
 
 def _wait(host: Host, store: Store, number: int) -> bool:
@@ -42,14 +46,24 @@ def _may_undo(transaction: TransactionRecord) -> bool:
 
 
 def _fire(host: Host, store: Store, number: int) -> int:
-    """Undoes, as soon as the lock can be had: a run that holds it may take longer than the time that was given."""
+    """Undoes, as soon as the lock can be had: a run that holds it may take longer than the time that was given.
+
+    The run that made this very transaction is killed where it holds the lock and its journal stands still: it hangs in a
+    driver, in a terminal that takes nothing, or was stopped. The journal says how far it came.
+    """
+    size, since = -1, time.monotonic()
     while os.path.lexists(store.get(number).path):
         try:
-            with store.lock(wait_s=60.0):
+            with store.lock(wait_s=1.0):
                 return _undo(host, store.get(number))
         except (Refused, OSError) as reason:
-            _log(number, f"not undone yet: {reason}")
-            time.sleep(1.0)
+            transaction = store.get(number)
+            if transaction.contents.size != size:
+                size, since = transaction.contents.size, time.monotonic()
+                _log(number, f"not undone yet: {reason}")
+            elif time.monotonic() - since > _STUCK_S and end_holder(store.lock_path, transaction.process):
+                _log(number, f"killed process {transaction.process}, which wrote nothing for {_STUCK_S:.0f} s")
+            time.sleep(0.2)
     return 1
 
 

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import re
+import signal
 import stat
 import time
 from collections.abc import Iterator
@@ -64,12 +65,38 @@ def _open(path: str) -> int:
 
 
 def holder(fd: int) -> str:
-    """``process 812 (quietcore)`` of whoever holds the flock on an open file; ``some process`` where /proc does not tell."""
-    inode = os.fstat(fd).st_ino
+    """``process 812`` for whoever holds the flock on an open file; ``some process`` where /proc does not tell."""
+    pid = _holder(os.fstat(fd).st_ino)
+    return f"process {pid}" if pid else "some process"
+
+
+def _holder(inode: int) -> int:
     try:
         with open("/proc/locks", encoding="ascii", errors="replace") as file:
             held_by = [int(pid) for pid, number in _FLOCK.findall(file.read()) if int(number) == inode]
     except OSError:
-        held_by = []
-    # 0: a process that this PID namespace does not know
-    return f"process {held_by[0]}" if held_by and held_by[0] > 0 else "some process"
+        return 0
+    return held_by[0] if held_by else 0  # also 0: a process that this PID namespace does not know
+
+
+def process(pid: int) -> str:
+    """``PID:START`` of a process of this machine, empty where there is none: numbers are used again."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return f"{pid}:{file.read().rpartition(')')[2].split()[19]}"
+    except (OSError, IndexError):
+        return ""
+
+
+def end_holder(path: str, name: str) -> bool:
+    """Kills the process that holds the lock on ``path``, if it is the one named as ``process`` names it; whether it did."""
+    try:
+        pid = _holder(os.stat(path).st_ino)
+    except OSError:
+        return False
+    if not pid or not name or process(pid) != name:
+        return False
+    with contextlib.suppress(OSError):
+        os.kill(pid, signal.SIGKILL)
+        return True
+    return False

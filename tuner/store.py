@@ -83,6 +83,11 @@ class TransactionRecord:
         return str(self.begin.get("boot_id", ""))
 
     @property
+    def process(self) -> str:
+        """The process that made it, as ``tuner.lock.process`` names it."""
+        return str(self.begin.get("process", ""))
+
+    @property
     def profile(self) -> str:
         """The profile's name."""
         return str(self.begin.get("profile", {}).get("name", "?"))
@@ -124,7 +129,7 @@ class Store:
 
     def __init__(self, directory: str, lock: str) -> None:
         self.directory = os.path.abspath(directory)
-        self._lock_path = lock
+        self.lock_path = lock
         self.transactions_directory = os.path.join(self.directory, "transactions")
 
     def numbers(self) -> list[int]:
@@ -193,7 +198,7 @@ class Store:
         """
         self.prepare()
         try:
-            with held(self._lock_path, wait_s):
+            with held(self.lock_path, wait_s):
                 yield
         except Locked as reason:
             raise Refused(str(reason)) from None

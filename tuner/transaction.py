@@ -8,6 +8,7 @@ state between. A change that cannot be made, or reads back as something else, ta
 
 import contextlib
 import errno
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from tuner.host.text import printable
 from tuner.journal import READABLE_FROM, SCHEMA, Journal
 from tuner.knobs.catalogue import knob_of
 from tuner.knobs.knob import KernelManaged
+from tuner.lock import process
 from tuner.permission import Options
 from tuner.plan import Change, Plan, look, wish_of
 from tuner.reset import put_back, snapshot, wait_for_carrier
@@ -216,6 +218,7 @@ def _begin_record(host: Host, plan: Plan) -> dict[str, Any]:
         "boottime_ns": host.syscalls.boottime_ns(),
         "time_s": time.time(),
         "host": host.name,
+        "process": process(os.getpid()),
         "profile": {"name": plan.profile, "sha256": plan.sha256},
         "bindings": dict(plan.bindings),
         "roles": dict(plan.roles),

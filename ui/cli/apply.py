@@ -1,19 +1,21 @@
 """``quietcore apply``: a profile as one transaction, which is kept, confirmed in time, or undone."""
 
 import argparse
+from collections.abc import Callable
 
 from tuner.arming import arm
 from tuner.guard import guarded_links
 from tuner.permission import Options, busy_nics, check_allowed
-from tuner.plan import exit_status
+from tuner.plan import Plan, exit_status
 from tuner.store import Refused
 from tuner.transaction import Result, apply
 from tuner.undo import recover
 from ui.cli.context import Context, open_context
 from ui.cli.durations import duration
 from ui.cli.interrupts import Stopped, noted
-from ui.cli.output import banner, changes_record, changes_text, emit, needs_root, say, telling
+from ui.cli.output import banner, changes_record, changes_text, emit, needs_root, telling
 from ui.cli.plan import add_bind, make_plan, plan_record, print_plan
+from ui.cli.telling import unhindered
 from ui.cli.undone import print_undone, undone_records
 
 DISRUPTIONS = ("link", "service", "reboot")
@@ -72,13 +74,19 @@ def run(arguments: argparse.Namespace) -> int:
             return plan.exit_status
         needs_root(context.host, "apply")
         banner(context.host)
-        with context.store.lock(), noted() as stopped:
-            return _locked(arguments, context, stopped)
+        with context.store.lock(), noted() as stopped, unhindered() as tell:
+            plan, result = _locked(arguments, context, stopped, tell)
+        # without the lock: a terminal that takes nothing must not keep the undo timer from undoing
+        with telling():
+            _report(arguments, plan.profile, plan.sha256, result)
+        return EXIT_OF[result.outcome] or (3 if exit_status(result.changes) == 3 else 0)
 
 
-def _locked(arguments: argparse.Namespace, context: Context, stopped: Stopped) -> int:
+def _locked(
+    arguments: argparse.Namespace, context: Context, stopped: Stopped, tell: Callable[[str], None]
+) -> tuple[Plan, Result]:
     for ended in recover(context.host, context.store):
-        say(f"transaction {ended.number}: {ended.verdict}")
+        tell(f"transaction {ended.number}: {ended.verdict}")
     pending = context.store.pending(context.host.syscalls.boot_id())
     if pending is not None:
         raise Refused(
@@ -87,7 +95,7 @@ def _locked(arguments: argparse.Namespace, context: Context, stopped: Stopped) -
         )
     plan = make_plan(context, arguments.profile, arguments.bind, trusted_owner=context.host.files.real)
     for warning in plan.warnings:
-        say(f"note: {warning}")
+        tell(f"note: {warning}")
     if broken := [c for c in plan.changes if c.state == "failed"]:
         raise OSError(5, f"{broken[0].knob} on {broken[0].target} cannot be read: {broken[0].error}")
     options = Options(arguments.allow, arguments.confirm_within, arguments.accept_irreversible)
@@ -98,13 +106,11 @@ def _locked(arguments: argparse.Namespace, context: Context, stopped: Stopped) -
         context.store,
         plan,
         options,
-        arm=lambda number: say(f"undo timer: {arm(context.root, context.store.directory, number)}"),
-        progress=say,
+        arm=lambda number: tell(f"undo timer: {arm(context.root, context.store.directory, number)}"),
+        progress=tell,
         stopped=stopped,
     )
-    with telling():
-        _report(arguments, plan.profile, plan.sha256, result)
-    return EXIT_OF[result.outcome] or (3 if exit_status(result.changes) == 3 else 0)
+    return plan, result
 
 
 def _report(arguments: argparse.Namespace, profile: str, sha256: str, result: Result) -> None:

@@ -23,10 +23,14 @@ class Stopped:
 
 @contextlib.contextmanager
 def noted() -> Iterator[Stopped]:
-    """Notes SIGINT, SIGTERM and SIGHUP (a lost SSH session) instead of dying of them."""
+    """Notes SIGINT, SIGTERM and SIGHUP (a lost SSH session) instead of dying of them.
+
+    Ctrl-Z does nothing meanwhile: a process that is stopped half-way would hold the host and its lock.
+    """
     stopped = Stopped()
     caught = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, stopped.note) for number in caught}
+    before |= {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTSTP, signal.SIGTTOU)}
     try:
         yield stopped
     finally:

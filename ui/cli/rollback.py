@@ -5,7 +5,8 @@ import argparse
 from tuner.undo import Undone, recover, rollback
 from ui.cli.context import open_context
 from ui.cli.interrupts import noted
-from ui.cli.output import banner, emit, needs_root, say, telling
+from ui.cli.output import banner, emit, needs_root, telling
+from ui.cli.telling import unhindered
 from ui.cli.undone import print_undone, undone_records
 
 
@@ -26,9 +27,9 @@ def run(arguments: argparse.Namespace) -> int:
     with open_context(arguments) as context:
         needs_root(context.host, "rollback")
         banner(context.host)
-        with context.store.lock(), noted():
+        with context.store.lock(), noted(), unhindered() as tell:
             for ended in recover(context.host, context.store):
-                say(f"transaction {ended.number}: {ended.verdict}")
+                tell(f"transaction {ended.number}: {ended.verdict}")
             done = rollback(context.host, context.store, arguments.transaction, "asked for", arguments.force)
         number, undone = done if done is not None else (arguments.transaction, [])
         left = any(each.residual for each in undone)
