@@ -15,6 +15,7 @@ import contextlib
 import errno
 import json
 import os
+import time
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -136,12 +137,14 @@ class Journal:
         return cls(path, fd, good)
 
     def append(self, record: Record, durable: bool = False) -> None:
-        """Adds one record. It survives a kill at once; with ``durable`` it survives a power cut, too.
+        """Adds one record. It survives a kill at once; with ``durable`` it survives a power cut, too, and is dated.
 
         Raises:
             JournalError: it could not be written; a failed fsync counts as not written.
         """
         before = self._size
+        if durable:  # a change of state: people ask when; nothing is ever decided by it
+            record = {**record, "time_s": round(time.time(), 3)}
         try:
             self._write(encode(record))
             if durable:

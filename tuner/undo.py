@@ -5,7 +5,6 @@
 
 import contextlib
 import errno
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -218,7 +217,7 @@ def recover(host: Host, store: Store) -> list[Recovered]:
 def _void(transaction: TransactionRecord) -> Recovered:
     # a power cut may leave anything behind the last durable record: of another boot, none of it matters any more
     with Journal.reopen(transaction.path) as journal:
-        journal.append({"record": "void", "reason": "made before this boot", "time_s": time.time()}, durable=True)
+        journal.append({"record": "void", "reason": "made before this boot"}, durable=True)
     return Recovered(transaction.number, "void: what it changed at run time ended with its boot")
 
 
