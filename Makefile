@@ -2,6 +2,9 @@
 # make test  lint, types, import contracts and all tests but the lab
 # make lab   the virtual machine lab: a stock kernel with real multi-queue NICs
 # make bench the benchmarks, as ratios
+# make units the systemd units, rendered into build/units; make install-units puts them below /etc/systemd (as root)
+# make lock  requirements.lock and requirements-dev.lock anew from pyproject.toml (ARGS=--upgrade: the newest versions)
+# make sbom  build/quietcore.cdx.json: what is inside, as CycloneDX
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -9,14 +12,14 @@ BIN := $(VENV)/bin
 LAB ?= ../shared/lab/vm
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test lint lab bench clean
+.PHONY: help venv run test lint lab bench units install-units lock sbom clean
 
 help:
 	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST))
 
 venv: $(VENV)/ready
 
-$(VENV)/ready: pyproject.toml setup.py ingest/rings/walk.c tools/prepare
+$(VENV)/ready: pyproject.toml setup.py ingest/rings/walk.c requirements-dev.lock tools/prepare
 	@PYTHON=$(PYTHON) tools/prepare $(VENV)
 	@touch $@
 
@@ -36,6 +39,18 @@ lab: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(BIN)/python -m bench
+
+units: $(VENV)/ready
+	@$(BIN)/python tools/units build/units
+
+install-units: $(VENV)/ready
+	@$(BIN)/python tools/units build/units --install
+
+lock:
+	@$(PYTHON) tools/lock $(ARGS)
+
+sbom: $(VENV)/ready
+	@$(BIN)/python tools/sbom build/quietcore.cdx.json
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info ingest/rings/_walk.so

@@ -141,6 +141,12 @@ def test_no_function_is_over_60_lines():
     assert long == {}
 
 
+@pytest.mark.parametrize("path", sources(*PACKAGES), ids=str)
+def test_python_is_started_isolated(path):
+    """Else the directory in which root starts the app says which code it runs."""
+    assert not re.findall(r"sys\.executable,\s*+(?!\"-I\")", path.read_text(encoding="utf-8")), "without -I"
+
+
 def test_every_package_is_in_the_distribution():
     declared = set(
         re.findall(r'"([\w.]+)"', re.search(r"packages = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(), re.DOTALL)[1])

@@ -13,7 +13,7 @@ import zlib
 from pathlib import Path
 
 SYSTEMD_RUN = "/usr/bin/systemd-run"
-UNIT_FILE = Path(__file__).resolve().parent.parent / "systemd" / "quietcore-undo.service"
+UNIT_FILE = Path(__file__).resolve().parent / "units" / "quietcore-undo.service"
 READY = b"armed"
 _START_S = 10.0
 

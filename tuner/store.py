@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tuner.journal import Contents, Journal, Record, read_journal, sync_directory
+from tuner.journal import Contents, Journal, Record, glance, read_journal, sync_directory
 from tuner.lock import Locked, held
 
 _NAME = re.compile(r"(?!0{6})[0-9]{6}\.journal|[1-9][0-9]{6,8}\.journal")
@@ -35,6 +35,8 @@ _STATE_AFTER: dict[str, State] = {
 
 # A transaction in one of these holds the host as its profile wants it.
 ACTIVE: frozenset[State] = frozenset({"applied", "confirmed"})
+# The last records of those that can be forgotten.
+_OVER = frozenset({"void", "rolled-back"})
 # One in these was cut off in the middle: the next run ends it.
 UNFINISHED: frozenset[State] = frozenset({"prepared", "applying", "rolling-back"})
 
@@ -148,26 +150,39 @@ class Store:
         """Every transaction, the oldest first."""
         return [self.get(number) for number in self.numbers()]
 
-    def _newest_first(self) -> Iterator[TransactionRecord]:
-        return (self.get(number) for number in reversed(self.numbers()))
+    def unended(self) -> Iterator[TransactionRecord]:
+        """Every transaction that is not over, the newest first.
+
+        What was rolled back or is void is told by its last record, so that a host's first thousand transactions cost its next
+        one nothing.
+        """
+        for number in reversed(self.numbers()):
+            if glance(self._path(number))[1] not in _OVER:
+                yield self.get(number)
+
+    def _path(self, number: int) -> str:
+        return os.path.join(self.transactions_directory, f"{number:06d}.journal")
 
     def get(self, number: int) -> TransactionRecord:
         """One transaction by its number."""
-        path = os.path.join(self.transactions_directory, f"{number:06d}.journal")
+        path = self._path(number)
         return TransactionRecord(number, path, read_journal(path))
 
     def active(self, boot_id: str) -> TransactionRecord | None:
         """The newest transaction that holds the host now."""
-        return next((t for t in self._newest_first() if t.state in ACTIVE and t.boot_id == boot_id), None)
+        return next((t for t in self.unended() if t.state in ACTIVE and t.boot_id == boot_id), None)
 
     def pending(self, boot_id: str) -> TransactionRecord | None:
         """The transaction that waits to be confirmed."""
-        return next((t for t in self._newest_first() if t.state == "applied" and t.boot_id == boot_id), None)
+        return next((t for t in self.unended() if t.state == "applied" and t.boot_id == boot_id), None)
 
     def kernel_managed(self, boot_id: str) -> frozenset[tuple[str, str]]:
         """(knob, identity) of what the kernel refused to hand over in this boot: before 6.11 only a write tells."""
         found = set()
-        for transaction in self.all():
+        for number in self.numbers():
+            if glance(self._path(number))[0] not in ("", boot_id):
+                continue
+            transaction = self.get(number)
             changes = transaction.plan["changes"] if transaction.plan and transaction.boot_id == boot_id else []
             for n, record in transaction.wrote.items():
                 if record["state"] == "kernel-managed" and n < len(changes):
@@ -210,5 +225,4 @@ class Store:
             JournalError: it could not be made durable.
         """
         number = max(self.numbers(), default=0) + 1
-        path = os.path.join(self.transactions_directory, f"{number:06d}.journal")
-        return number, Journal.create(path, [{**begin, "transaction": number}, plan])
+        return number, Journal.create(self._path(number), [{**begin, "transaction": number}, plan])

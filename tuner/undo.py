@@ -156,11 +156,11 @@ def rollback(host: Host, store: Store, number: int | None, reason: str, force: b
         JournalError: its journal cannot be written.
     """
     boot_id = host.syscalls.boot_id()
-    undoable = [t for t in store.all() if t.state in ("applied", "confirmed", "degraded") and t.boot_id == boot_id]
+    undoable = [t for t in store.unended() if t.state in ("applied", "confirmed", "degraded") and t.boot_id == boot_id]
     if number is None:
         if not undoable:
             return None
-        number = undoable[-1].number
+        number = undoable[0].number
     transaction = store.get(number)
     if not transaction.contents.records:
         raise Refused(f"there is no transaction {number}")
@@ -170,7 +170,7 @@ def rollback(host: Host, store: Store, number: int | None, reason: str, force: b
     if transaction.boot_id != boot_id:
         raise Refused(f"transaction {number} is of an earlier boot: what it changed at run time is gone since")
     if newer := [t.number for t in undoable if t.number > number and t.state != "degraded"]:
-        raise Refused(f"transaction {newer[-1]} is newer and stands on it: roll that back first")
+        raise Refused(f"transaction {newer[0]} is newer and stands on it: roll that back first")
     with Journal.reopen(transaction.path) as journal:
         return number, undo(host, journal, transaction, reason, force)
 
@@ -197,10 +197,9 @@ def recover(host: Host, store: Store) -> list[Recovered]:
     boot_id = host.syscalls.boot_id()
     ended: list[Recovered] = []
     damaged: list[TransactionRecord] = []
-    for transaction in store.all():
+    for transaction in sorted(store.unended(), key=lambda t: t.number):
         if transaction.begin and transaction.boot_id != boot_id:
-            if transaction.state not in ("void", "rolled-back"):
-                ended.append(_void(transaction))
+            ended.append(_void(transaction))
         elif transaction.state == "damaged":
             damaged.append(transaction)
         elif reason := _why_undo(transaction, host.syscalls.boottime_ns()):

@@ -42,8 +42,9 @@ class ChildRing:
         view.packets_per_s.clear()
         view.p99_us.clear()
         self._ended = ""
+        arguments = [*self._options, "--json", "ring", f"packet:{interface}", "--interval", "1s"]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ui.cli.main", *self._options, "--json", "ring", f"packet:{interface}", "--interval", "1s"],
+            [sys.executable, "-I", "-m", "ui.cli.main", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

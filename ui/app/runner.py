@@ -49,7 +49,7 @@ class ChildRunner:
     async def run(self, *arguments: str, progress: Progress | None = None) -> Answer:
         """See Runner."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "ui.cli.main", *self._options, "--json", *arguments,
+            sys.executable, "-I", "-m", "ui.cli.main", *self._options, "--json", *arguments,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             start_new_session=True, limit=1 << 24,
         )  # fmt: skip

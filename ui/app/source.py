@@ -62,7 +62,7 @@ class ChildSource:
         self._newest: Sample | None = None
         self._ended = ""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ui.cli.main", *options, "--json", "watch", "--interval", interval, "--live"],
+            [sys.executable, "-I", "-m", "ui.cli.main", *options, "--json", "watch", "--interval", interval, "--live"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
