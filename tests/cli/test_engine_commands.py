@@ -136,3 +136,19 @@ def test_plans_of_real_hosts_are_sensible_or_clearly_refused(captured_host: Call
         assert not set(roles["rx"].split(",")) & set(roles["housekeeping"].split(","))
         isolated = next(c["wanted"] for c in record["changes"] if c["knob"] == "isolation.partition")
         assert not isolated.split()[1].startswith("0")
+
+
+@pytest.mark.parametrize(("running", "said"), [("", "sysctl --system"), ("tuned", "tuned (process 811)")])
+def test_drift_is_told_with_who_may_have_done_it(sim: Sim, running: str, said: str) -> None:
+    if running:
+        path = f"{sim.root}/threads.json"
+        document = json.loads(sim.text("/threads.json"))
+        row = next(r for r in document["threads"] if not r["kernel"] and r["tid"] == r["pid"] and r["pid"] > 1)
+        row |= {"name": running, "tid": 811, "pid": 811}
+        with open(path, "w") as file:
+            json.dump(document, file)
+    sim.json("apply", "base", status=0)
+    sim.write("/proc/sys/vm/swappiness", "33")
+    (drifted,) = [c for c in sim.json("verify", status=2)["changes"] if c["state"] == "differs"]
+    assert drifted["note"].startswith("changed since it was applied")
+    assert said in drifted["note"]

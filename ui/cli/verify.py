@@ -2,8 +2,10 @@
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from tuner.conflicts import find, suspect
 from tuner.knobs.knob import Wish
 from tuner.plan import Change, exit_status, look
 from tuner.store import TransactionRecord
@@ -52,6 +54,12 @@ def applied_changes(context: Context, transaction: TransactionRecord) -> tuple[C
     for n, record in enumerate(transaction.plan["changes"] if transaction.plan else []):
         change = look(context.inventory, _wish(record), n in managed)
         changes.append(change)
+    if any(change.state == "differs" for change in changes):
+        running = find(context.host.syscalls.threads())
+        changes = [
+            replace(c, note=f"changed since it was applied: perhaps {suspect(c.knob, running)}") if c.state == "differs" else c
+            for c in changes
+        ]
     return tuple(changes)
 
 
