@@ -12,6 +12,7 @@ from engine import MEMORY, PROJECT, Sim, directory_in_memory, tree_of
 
 from tuner.host.simulated import write_tree
 
+pytest_plugins = ["promises"]
 HOSTS = PROJECT / ".." / "shared" / "hosts"
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from engine import Sim, tree_of
 
 from tuner.host.host import Inventory
@@ -19,6 +20,7 @@ def sixty(sim: Sim) -> str:
     return "feed-handler"
 
 
+@pytest.mark.promise("R21")
 def test_sixty_settings_are_applied_and_verified_within_a_second(new_sim: Callable[..., Sim]) -> None:
     sim = new_sim(nodes=2, cores=16, smt=1, nics=2, queues=24)
     profile = sixty(sim)
@@ -38,6 +40,7 @@ def test_sixty_settings_are_applied_and_verified_within_a_second(new_sim: Callab
     assert statistics.median(spent) <= 1.0, spent
 
 
+@pytest.mark.promise("R21")
 def test_a_recovery_decides_within_a_tenth_of_a_second(new_sim: Callable[..., Sim]) -> None:
     """With five hundred transactions behind it, and one that holds the host: nothing to do is found out as quickly."""
     sim = new_sim()
@@ -56,6 +59,7 @@ def test_a_recovery_decides_within_a_tenth_of_a_second(new_sim: Callable[..., Si
     assert statistics.median(spent) <= 0.1, spent
 
 
+@pytest.mark.promise("R18")
 def test_from_one_profile_to_the_next_only_what_differs_is_written(sim: Sim) -> None:
     """Never a whole undoing in between (R18)."""
     first = sim.apply("base")

@@ -13,6 +13,8 @@ from port import Faults, die, faulty, in_child, journal_dies
 from tuner.transaction import confirm
 from tuner.undo import recover, rollback
 
+pytestmark = pytest.mark.promise("R1")
+
 
 def dies_at_change(sim: Sim, number: int, after: bool, work: Callable[..., object]) -> bool:
     """Runs ``work(host)`` in a process that dies before its Nth change, or right ``after`` it."""
@@ -76,13 +78,14 @@ def verdict_of(sim: Sim, new: object) -> str:
     return "old" if now == sim.before else "new" if now == new else "mixed"
 
 
-def test_apply(new_sim: Callable[..., Sim], applied: object) -> None:
+def test_apply(new_sim: Callable[..., Sim], applied: object, held: Callable[[int], None]) -> None:
     sim = new_sim()
     points = every_death(sim, lambda: None, lambda host: sim.apply(host=host), partial(verdict_of, sim, applied))
     assert points["old"] > 100
+    held(sum(points.values()))
 
 
-def test_apply_that_is_to_be_confirmed(new_sim: Callable[..., Sim], applied: object) -> None:
+def test_apply_that_is_to_be_confirmed(new_sim: Callable[..., Sim], applied: object, held: Callable[[int], None]) -> None:
     sim = new_sim()
     points = every_death(
         sim,
@@ -91,17 +94,19 @@ def test_apply_that_is_to_be_confirmed(new_sim: Callable[..., Sim], applied: obj
         partial(verdict_of, sim, applied),
     )
     assert points["old"] > 100
+    held(sum(points.values()))
 
 
-def test_rollback(new_sim: Callable[..., Sim], applied: object) -> None:
+def test_rollback(new_sim: Callable[..., Sim], applied: object, held: Callable[[int], None]) -> None:
     sim = new_sim()
     points = every_death(
         sim, sim.apply, lambda host: rollback(host, sim.store, None, "asked for"), partial(verdict_of, sim, applied)
     )
     assert points["old"] > 80
+    held(sum(points.values()))
 
 
-def test_confirm(new_sim: Callable[..., Sim], applied: object) -> None:
+def test_confirm(new_sim: Callable[..., Sim], applied: object, held: Callable[[int], None]) -> None:
     sim = new_sim()
     points = every_death(
         sim,
@@ -110,9 +115,10 @@ def test_confirm(new_sim: Callable[..., Sim], applied: object) -> None:
         partial(verdict_of, sim, applied),
     )
     assert points == {"new": 2}  # before its one record, and in its middle: still applied, still waiting
+    held(2)
 
 
-def test_recover_that_dies_itself(new_sim: Callable[..., Sim]) -> None:
+def test_recover_that_dies_itself(new_sim: Callable[..., Sim], held: Callable[[int], None]) -> None:
     """Two deaths: one in the middle of an apply, one at every point of the recovery from it."""
     sim = new_sim()
 
@@ -123,3 +129,4 @@ def test_recover_that_dies_itself(new_sim: Callable[..., Sim]) -> None:
         sim, half, lambda host: recover(host, sim.store), lambda: "mixed" if sim.changed() else "old"
     )
     assert points["old"] > 60
+    held(sum(points.values()))

@@ -44,10 +44,13 @@ def tolerated(what: str, code: int) -> bool:
     return code == errno.EBUSY or ("smp_affinity_list" in what and code in (errno.EPERM, errno.EIO))
 
 
+@pytest.mark.promise("R2")
 @pytest.mark.parametrize("code", ERRNOS, ids=errno.errorcode.get)
-def test_every_change_refused_once(new_sim: Callable[..., Sim], code: int) -> None:
+def test_every_change_refused_once(new_sim: Callable[..., Sim], code: int, held: Callable[[int], None]) -> None:
     sim = new_sim()
-    for number, what in enumerate(changes_of(sim, "feed-handler"), start=1):
+    made = changes_of(sim, "feed-handler")
+    held(len(made))
+    for number, what in enumerate(made, start=1):
         result = sim.apply(host=faulty(sim, Faults(at={number: code})))
         if tolerated(what, code):
             assert result.outcome == "confirmed", (what, result.error)
@@ -59,6 +62,7 @@ def test_every_change_refused_once(new_sim: Callable[..., Sim], code: int) -> No
         assert sim.changed() == [], (what, code)
 
 
+@pytest.mark.promise("R2")
 def test_a_device_that_stays_busy_is_asked_three_times_within_a_second(new_sim: Callable[..., Sim]) -> None:
     sim = new_sim()
     faults = Faults(lasting={"swappiness 10": errno.EBUSY})
@@ -69,7 +73,10 @@ def test_a_device_that_stays_busy_is_asked_three_times_within_a_second(new_sim: 
     assert sim.changed() == []
 
 
-def test_pairs_a_change_refused_and_then_one_of_the_undoing(new_sim: Callable[..., Sim]) -> None:
+@pytest.mark.promise("R3")
+def test_pairs_a_change_refused_and_then_one_of_the_undoing(
+    new_sim: Callable[..., Sim], held: Callable[[int], None]
+) -> None:
     """All pairs (i, j > i): what cannot be put back is a residual, is said, and only it is tried again."""
     sim = new_sim()
     profile = sim.profile(SMALL)
@@ -97,9 +104,11 @@ def test_pairs_a_change_refused_and_then_one_of_the_undoing(new_sim: Callable[..
             assert sim.changed() == [], (first, second)
     assert pairs >= 28
     assert degraded >= 20
+    held(pairs)
 
 
-def test_pairs_of_settings_that_cannot_be_put_back(new_sim: Callable[..., Sim]) -> None:
+@pytest.mark.promise("R3")
+def test_pairs_of_settings_that_cannot_be_put_back(new_sim: Callable[..., Sim], held: Callable[[int], None]) -> None:
     """Any two of the eight refuse their old value for ever: the other six are restored, the two are listed."""
     sim = new_sim()
     profile = sim.profile(SMALL)
@@ -108,7 +117,7 @@ def test_pairs_of_settings_that_cannot_be_put_back(new_sim: Callable[..., Sim]) 
     backward = Faults()
     rollback(faulty(sim, backward), sim.store, None, "rehearsal")
     assert sim.changed() == []
-    held = 0
+    pairs = 0
     for one, other in combinations(sorted(set(backward.made)), 2):
         assert sim.apply(profile).outcome == "confirmed"
         stuck = Faults(lasting={one: errno.EIO, other: errno.EIO})
@@ -121,14 +130,16 @@ def test_pairs_of_settings_that_cannot_be_put_back(new_sim: Callable[..., Sim]) 
         assert done is not None
         assert len(done[1]) == len(residuals)
         assert sim.changed() == [], (one, other)
-        held += 1
-    assert held >= 28
+        pairs += 1
+    assert pairs >= 28
+    held(pairs)
 
 
 def place_of(made: list[str], word: str) -> int:
     return next(n for n, what in enumerate(made, start=1) if word in what)
 
 
+@pytest.mark.promise("R4")
 @pytest.mark.parametrize("instead", [None, "11"], ids=["ignored", "rounded"])
 def test_accepted_but_not_so(new_sim: Callable[..., Sim], instead: str | None) -> None:
     """A write that succeeds and changes nothing, or something else, is a failure, and everything is undone (R4)."""
@@ -145,6 +156,7 @@ def test_accepted_but_not_so(new_sim: Callable[..., Sim], instead: str | None) -
     assert sim.changed() == []
 
 
+@pytest.mark.promise("R4")
 def test_accepted_and_so_a_moment_later(new_sim: Callable[..., Sim]) -> None:
     sim = new_sim()
     late = Timer(0.03, sim.write, ("/proc/sys/vm/swappiness", "10"))
@@ -154,6 +166,7 @@ def test_accepted_and_so_a_moment_later(new_sim: Callable[..., Sim]) -> None:
     assert sim.changed() == []
 
 
+@pytest.mark.promise("R4")
 def test_a_ring_that_is_rounded_up_is_as_wanted(new_sim: Callable[..., Sim]) -> None:
     sim = new_sim()
     host = sim.host

@@ -33,6 +33,7 @@ def by_hand(sim: Sim) -> tuple[str, str]:
     return settings["coalesce"], settings["rss"]
 
 
+@pytest.mark.promise("R5")
 def test_a_reset_gives_back_what_was_not_ours(tuned: Sim) -> None:
     before = by_hand(tuned)
     tuned.json(*APPLY, status=0)
@@ -43,6 +44,7 @@ def test_a_reset_gives_back_what_was_not_ours(tuned: Sim) -> None:
     assert tuned.changed() == []
 
 
+@pytest.mark.promise("R5")
 def test_a_reset_that_was_cut_off_gives_it_back_all_the_same(tuned: Sim) -> None:
     """The driver forgot, and the apply died before it could put anything back."""
 
@@ -55,6 +57,7 @@ def test_a_reset_that_was_cut_off_gives_it_back_all_the_same(tuned: Sim) -> None
     assert tuned.changed() == []
 
 
+@pytest.mark.promise("R6")
 def test_a_driver_that_refuses_its_old_value_is_a_residual(tuned: Sim) -> None:
     """sfc: 60/150 µs are its defaults, and it takes them from nobody."""
     faults = Faults(lasting={"'coalesce'": errno.EINVAL})
@@ -68,6 +71,7 @@ def test_a_driver_that_refuses_its_old_value_is_a_residual(tuned: Sim) -> None:
     assert tuned.changed() == []
 
 
+@pytest.mark.promise("R5")
 @pytest.mark.parametrize(
     ("key", "value", "partner"),
     [("dirty_bytes", 268435456, "dirty_ratio"), ("dirty_background_bytes", 1 << 20, "dirty_background_ratio"),
@@ -81,6 +85,7 @@ def test_one_of_a_pair_takes_the_other_with_it_and_gives_it_back(sim: Sim, key: 
     assert sim.changed() == []
 
 
+@pytest.mark.promise("R5")
 def test_a_pair_the_other_way_round_comes_back_too(sim: Sim) -> None:
     sim.write("/proc/sys/vm/dirty_bytes", "1048576")
     bytes_set = Sim(sim.root, sim.state, tree_of(sim.root))
@@ -90,11 +95,13 @@ def test_a_pair_the_other_way_round_comes_back_too(sim: Sim) -> None:
     assert bytes_set.changed() == []
 
 
+@pytest.mark.promise("R5")
 def test_both_of_a_pair_are_a_fault_of_the_profile(sim: Sim) -> None:
     profile = sim.profile('summary = "x"\n[sysctl]\n"vm.dirty_bytes" = 8192\n"vm.dirty_ratio" = 3\n')
     assert "one of them at a time" in sim.json("plan", profile, status=1)["error"]
 
 
+@pytest.mark.promise("R6")
 def test_what_cannot_be_undone_needs_a_word_of_its_own(sim: Sim) -> None:
     profile = sim.profile('summary = "x"\n[sysctl]\n"net.ipv4.ip_forward" = 1\n"vm.swappiness" = 1\n')
     plan = sim.json("plan", profile, status=2)
@@ -130,6 +137,7 @@ def traffic(sim: Sim, name: str) -> Iterator[None]:
         path.write_bytes(before)
 
 
+@pytest.mark.promise("R22")
 def test_no_reset_under_traffic_where_trading_goes_on(new_sim: Callable[..., Sim]) -> None:
     sim = new_sim(nics=2)
     with traffic(sim, "eth2"):

@@ -66,6 +66,7 @@ def written_to(log: Path) -> list[str]:
     return found
 
 
+@pytest.mark.promise("R19")
 @pytest.mark.parametrize("words", LOOKING, ids=" ".join)
 @pytest.mark.parametrize("who", ["root", "nobody"])
 def test_looking_at_this_host_writes_nothing(
@@ -87,6 +88,7 @@ def test_looking_at_this_host_writes_nothing(
     assert json.loads(done.stdout.splitlines()[0])["schema"] == "quietcore/1"
 
 
+@pytest.mark.promise("R19")
 def test_looking_sees_the_same_as_root_and_as_nobody(tmp_path: Path, as_nobody: list[str]) -> None:
     """What every user may read is most of it: only what may not be read is ``unverifiable``, and nothing fails."""
     records = []
@@ -100,6 +102,7 @@ def test_looking_sees_the_same_as_root_and_as_nobody(tmp_path: Path, as_nobody: 
         assert change["state"] in (root[key]["state"], "unverifiable"), change
 
 
+@pytest.mark.promise("R10", "R14")
 @pytest.mark.parametrize("confirmed", [False, True], ids=["kept", "to be confirmed"])
 def test_the_journal_is_on_the_disk_and_the_timer_stands_before_the_first_write(sim: Sim, confirmed: bool) -> None:
     log = Path(sim.state).parent / "strace"

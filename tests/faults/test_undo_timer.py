@@ -17,6 +17,7 @@ from tuner import deadman
 from tuner.transaction import confirm
 from tuner.undo import recover
 
+pytestmark = pytest.mark.promise("R14")
 WITHIN_S = 2.0
 APPLY = ("apply", "feed-handler", "--allow", "link", "--confirm-within", f"{WITHIN_S:.0f}s")
 

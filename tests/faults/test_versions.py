@@ -10,6 +10,7 @@ from port import Faults, die, faulty, in_child
 
 from tuner.journal import READABLE_FROM, SCHEMA, decode, encode
 
+pytestmark = pytest.mark.promise("R20")
 GOLDEN = Path(__file__).parent / "golden"
 VERSIONS = ("first", "current", "next")
 

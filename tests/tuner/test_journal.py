@@ -48,14 +48,18 @@ def test_a_record_is_a_line_that_people_can_read():
     assert line == b"%08x %d %s\n" % (zlib.crc32(text), len(text), text)
 
 
-def test_cut_at_any_offset_the_whole_records_are_left_and_nothing_is_said():
+@pytest.mark.promise("R11")
+def test_cut_at_any_offset_the_whole_records_are_left_and_nothing_is_said(held):
+    held(len(RAW) + 1)
     ends = [len(b"".join(encode(r) for r in RECORDS[:n])) for n in range(len(RECORDS) + 1)]
     for cut in range(len(RAW) + 1):
         whole = max(n for n, end in enumerate(ends) if end <= cut)
         assert decode(RAW[:cut]) == Contents(RECORDS[:whole], ends[whole]), cut
 
 
-def test_a_flipped_bit_anywhere_never_invents_a_record():
+@pytest.mark.promise("R11")
+def test_a_flipped_bit_anywhere_never_invents_a_record(held):
+    held(8 * len(RAW))
     for place in range(len(RAW)):
         for bit in range(8):
             flipped = bytearray(RAW)
@@ -67,6 +71,7 @@ def test_a_flipped_bit_anywhere_never_invents_a_record():
                 assert found.damage or place == len(RAW) - 1, (place, bit)
 
 
+@pytest.mark.promise("R11")
 @given(st.binary(max_size=200))
 def test_any_bytes_are_decoded_without_a_word(raw):
     assert decode(raw).records == ()
@@ -92,6 +97,7 @@ def test_a_good_crc_of_something_else_is_damage(line):
     assert decode(raw) == Contents(RECORDS, len(RAW), f"record {len(RECORDS) + 1} is damaged")
 
 
+@pytest.mark.promise("R11")
 @pytest.mark.parametrize("schema", [0, SCHEMA + 1, None, "1\x1b[2J" * 40])
 def test_another_schema_is_refused_whole(schema):
     raw = encode({**RECORDS[0], "schema": schema}) + RAW
@@ -102,6 +108,7 @@ def test_another_schema_is_refused_whole(schema):
     assert len(found.damage) < 100
 
 
+@pytest.mark.promise("R11")
 def test_damage_before_good_records_is_told(tmp_path):
     lines = RAW.splitlines(keepends=True)
     path = tmp_path / "x.journal"
@@ -150,6 +157,7 @@ def test_a_new_journal_is_for_its_owner_alone_and_never_over_another(tmp_path):
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.promise("R10")
 def test_the_journal_is_on_the_disk_with_its_name_before_create_returns(tmp_path, monkeypatch):
     calls = []
 
@@ -170,6 +178,7 @@ def test_the_journal_is_on_the_disk_with_its_name_before_create_returns(tmp_path
     assert calls == [("write", path), ("fsync", path), ("fsync", str(tmp_path))]
 
 
+@pytest.mark.promise("R12")
 @pytest.mark.parametrize("failing", ["write", "fsync"])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT])
 def test_a_journal_that_could_not_be_made_durable_is_removed(tmp_path, monkeypatch, failing, code):
@@ -212,6 +221,7 @@ def limited_file_size() -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
 
+@pytest.mark.promise("R12")
 def test_without_room_for_a_journal_nothing_is_changed(sim: Sim):
     """RLIMIT_FSIZE of 0 for the whole command: the first byte of the journal is EFBIG, and so would be any knob's."""
     with sim.store.lock():
@@ -223,6 +233,7 @@ def test_without_room_for_a_journal_nothing_is_changed(sim: Sim):
     assert sim.store.all() == []
 
 
+@pytest.mark.promise("R12")
 def test_on_a_full_disk_nothing_is_changed(sim: Sim):
     """A tmpfs of its own for the state, full to the last page."""
     os.makedirs(sim.state, 0o700)
