@@ -1,6 +1,7 @@
 # make run   set everything up and run (the app on a terminal, the status report without one)
 # make test  lint, types, import contracts and all tests but the lab
-# make lab   the virtual machine lab: a stock kernel with real multi-queue NICs
+# make lab   the virtual machine lab: a stock kernel with real multi-queue NICs, systemd, and power cuts
+# make faults SIGKILL at every system call of apply, confirm and rollback (a quarter of an hour; make test takes a spread)
 # make bench the benchmarks, as ratios
 # make units the systemd units, rendered into build/units; make install-units puts them below /etc/systemd (as root)
 # make lock  requirements.lock and requirements-dev.lock anew from pyproject.toml (ARGS=--upgrade: the newest versions)
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 LAB ?= ../shared/lab/vm
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test lint lab bench units install-units lock sbom clean
+.PHONY: help venv run test lint lab faults bench units install-units lock sbom clean
 
 help:
 	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST))
@@ -36,6 +37,10 @@ test: lint
 
 lab: $(VENV)/ready
 	$(BIN)/python tests/lab/run.py $(LAB)
+	$(BIN)/python tests/lab/power.py $(LAB)
+
+faults: $(VENV)/ready
+	QUIETCORE_ALL_FAULTS=1 $(BIN)/python -m pytest tests/faults --timeout 3000
 
 bench: $(VENV)/ready
 	$(BIN)/python -m bench

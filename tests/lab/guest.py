@@ -17,6 +17,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
+from tests.lab.guest_systemd import under_systemd
 from tuner.host.cpulist import format_list, parse_list
 from tuner.host.host import open_host
 from ui.cli.main import main as quietcore
@@ -254,9 +255,13 @@ def killed(nic: str) -> None:
 
 
 def main() -> int:
+    if sys.argv[1:] == ["systemd"]:
+        under_systemd("vmx0", snapshot, differences, check)
+        return 1 if failures else 0
     for nic, peer in (("vmx0", "vmx1"), ("e1e0", "e1e1"), ("vio0", "vio1")):
         one_nic(nic, peer)
     killed("vmx0")
+    under_systemd("vmx0", snapshot, differences, check)
     print(f"\n{len(failures)} failed" if failures else "\nlab: all held", flush=True)
     return 1 if failures else 0
 
