@@ -15,7 +15,7 @@ from engine import Sim
 
 from tuner.host.files import HostFiles
 from tuner.host.host import Host
-from tuner.journal import Journal, encode
+from tuner.journal import Journal, JournalError, encode
 
 ERRNOS = (
     errno.EBUSY, errno.EPERM, errno.EACCES, errno.EINVAL, errno.EIO,
@@ -119,17 +119,39 @@ def in_child(work: Callable[[], object]) -> bool:
 @contextmanager
 def journal_dies(number: int, torn: bool) -> Iterator[None]:
     """The process dies as it writes the Nth record from now: before it, or (``torn``) in its middle."""
+
+    def at(count: int, journal: Journal, record: Mapping[str, Any]) -> None:
+        if count == number:
+            if torn:
+                line = encode(record)
+                os.write(journal._fd, line[: len(line) // 2])
+            die()
+
+    with _before_each_record(at):
+        yield
+
+
+@contextmanager
+def journal_fails(number: int, code: int, lasting: bool) -> Iterator[None]:
+    """The Nth record from now cannot be written, and where it is ``lasting`` none after it."""
+
+    def at(count: int, journal: Journal, _record: Mapping[str, Any]) -> None:
+        if count == number or (lasting and count > number):
+            raise JournalError(code, f"cannot write the journal: {os.strerror(code)}", journal.path)
+
+    with _before_each_record(at):
+        yield
+
+
+@contextmanager
+def _before_each_record(at: Callable[[int, Journal, Mapping[str, Any]], None]) -> Iterator[None]:
     append = Journal.append
     count = 0
 
     def counted(journal: Journal, record: Mapping[str, Any], durable: bool = False) -> None:
         nonlocal count
         count += 1
-        if count == number:
-            if torn:
-                line = encode(record)
-                os.write(journal._fd, line[: len(line) // 2])
-            die()
+        at(count, journal, record)
         append(journal, record, durable)
 
     Journal.append = counted  # type: ignore[method-assign]

@@ -3,17 +3,17 @@
 The processes are forks that end at once; the same with SIGKILL at system calls of the real command is ``test_kill``.
 """
 
+import errno
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 from engine import Sim, tree_of
-from port import Faults, die, faulty, in_child, journal_dies
+from port import Faults, die, faulty, in_child, journal_dies, journal_fails
 
 from tuner.transaction import confirm
 from tuner.undo import recover, rollback
-
-pytestmark = pytest.mark.promise("R1")
 
 
 def dies_at_change(sim: Sim, number: int, after: bool, work: Callable[..., object]) -> bool:
@@ -78,6 +78,7 @@ def verdict_of(sim: Sim, new: object) -> str:
     return "old" if now == sim.before else "new" if now == new else "mixed"
 
 
+@pytest.mark.promise("R1")
 def test_apply(new_sim: Callable[..., Sim], applied: object, held: Callable[[int], None]) -> None:
     sim = new_sim()
     points = every_death(sim, lambda: None, lambda host: sim.apply(host=host), partial(verdict_of, sim, applied))
@@ -85,6 +86,7 @@ def test_apply(new_sim: Callable[..., Sim], applied: object, held: Callable[[int
     held(sum(points.values()))
 
 
+@pytest.mark.promise("R1")
 def test_apply_that_is_to_be_confirmed(new_sim: Callable[..., Sim], applied: object, held: Callable[[int], None]) -> None:
     sim = new_sim()
     points = every_death(
@@ -97,6 +99,7 @@ def test_apply_that_is_to_be_confirmed(new_sim: Callable[..., Sim], applied: obj
     held(sum(points.values()))
 
 
+@pytest.mark.promise("R1")
 def test_rollback(new_sim: Callable[..., Sim], applied: object, held: Callable[[int], None]) -> None:
     sim = new_sim()
     points = every_death(
@@ -106,6 +109,7 @@ def test_rollback(new_sim: Callable[..., Sim], applied: object, held: Callable[[
     held(sum(points.values()))
 
 
+@pytest.mark.promise("R1")
 def test_confirm(new_sim: Callable[..., Sim], applied: object, held: Callable[[int], None]) -> None:
     sim = new_sim()
     points = every_death(
@@ -118,6 +122,7 @@ def test_confirm(new_sim: Callable[..., Sim], applied: object, held: Callable[[i
     held(2)
 
 
+@pytest.mark.promise("R1")
 def test_recover_that_dies_itself(new_sim: Callable[..., Sim], held: Callable[[int], None]) -> None:
     """Two deaths: one in the middle of an apply, one at every point of the recovery from it."""
     sim = new_sim()
@@ -130,3 +135,44 @@ def test_recover_that_dies_itself(new_sim: Callable[..., Sim], held: Callable[[i
     )
     assert points["old"] > 60
     held(sum(points.values()))
+
+
+@pytest.mark.promise("R12")
+@pytest.mark.parametrize("lasting", [False, True], ids=["once", "from then on"])
+def test_no_room_for_a_record(new_sim: Callable[..., Sim], lasting: bool, held: Callable[[int], None]) -> None:
+    """At every record of an apply: the host is put back at once, also where nothing more can be written down."""
+    sim = new_sim()
+    number = 0
+    while True:
+        number += 1
+        with journal_fails(number, errno.ENOSPC, lasting):
+            result = sim.apply()
+        if result.outcome == "confirmed":
+            break
+        assert result.outcome in ("rolled-back", "degraded")
+        assert "No space left on device" in result.error
+        assert sim.changed() == [], number
+        with sim.store.lock():
+            recover(sim.host, sim.store)
+            assert recover(sim.host, sim.store) == []
+        assert sim.changed() == [], number
+    assert number > 40
+    held(number - 1)
+
+
+@pytest.mark.promise("R10")
+def test_another_boot_voids_and_restores_nothing(sim: Sim) -> None:
+    """In the middle, waiting, and kept: what was changed at run time ended with its boot."""
+    assert dies_at_change(sim, 17, True, lambda host: sim.apply(host=host))
+    boot = Path(f"{sim.root}/proc/sys/kernel/random/boot_id")
+    before = boot.read_text()
+    half = tree_of(sim.root)
+    boot.chmod(0o644)
+    boot.write_text("11111111-2222-3333-4444-555555555555\n")
+    with sim.store.lock():
+        (ended,) = recover(sim.host, sim.store)
+    assert ended.verdict.startswith("void")
+    assert sim.store.get(1).state == "void"
+    boot.write_text(before)
+    boot.chmod(0o444)
+    assert tree_of(sim.root) == half

@@ -17,7 +17,6 @@ from tuner import deadman
 from tuner.transaction import confirm
 from tuner.undo import recover
 
-pytestmark = pytest.mark.promise("R14")
 WITHIN_S = 2.0
 APPLY = ("apply", "feed-handler", "--allow", "link", "--confirm-within", f"{WITHIN_S:.0f}s")
 
@@ -52,6 +51,7 @@ def terminal(sim: Sim, *words: str) -> Iterator[tuple["subprocess.Popen[bytes]",
         process.wait()
 
 
+@pytest.mark.promise("R14")
 def test_the_tool_is_killed(sim: Sim) -> None:
     process = subprocess.Popen(
         command_line(*APPLY, root=sim.root, state=sim.state),
@@ -67,6 +67,7 @@ def test_the_tool_is_killed(sim: Sim) -> None:
     assert undone_by_itself(sim) < 2.0
 
 
+@pytest.mark.promise("R14")
 def test_the_session_is_gone_after_the_apply(sim: Sim) -> None:
     """As a lost SSH connection: the terminal hangs up, and everything in the session is told so."""
     shell = f"{' '.join(command_line(*APPLY, root=sim.root, state=sim.state))}; exec sleep 30"
@@ -80,6 +81,7 @@ def test_the_session_is_gone_after_the_apply(sim: Sim) -> None:
         assert undone_by_itself(sim) < 2.0
 
 
+@pytest.mark.promise("R14")
 def test_the_session_is_gone_in_the_middle(sim: Sim) -> None:
     """The tool notes SIGHUP and rolls back itself; the timer finds nothing to do."""
     with terminal(sim, *command_line(*APPLY, root=sim.root, state=sim.state)) as (process, ours):
@@ -95,6 +97,7 @@ def test_the_session_is_gone_in_the_middle(sim: Sim) -> None:
     assert sim.changed() == []
 
 
+@pytest.mark.promise("R14")
 @pytest.mark.parametrize("how", ["stopped by Ctrl-S", "never read"])
 def test_the_terminal_is_stalled(sim: Sim, how: str) -> None:
     """Nobody reads: every write(2) to the terminal blocks from the first change on."""
@@ -113,6 +116,7 @@ def test_the_terminal_is_stalled(sim: Sim, how: str) -> None:
         assert undone_by_itself(sim) < 2.0
 
 
+@pytest.mark.promise("R14")
 def test_the_tool_itself_stands_still(sim: Sim, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped in the middle with the lock in its hand, as in a driver that never answers: it is killed, then all is undone."""
     child = os.fork()
@@ -134,6 +138,7 @@ def test_the_tool_itself_stands_still(sim: Sim, monkeypatch: pytest.MonkeyPatch)
     assert sim.changed() == []
 
 
+@pytest.mark.promise("R14")
 def test_somebody_else_who_holds_the_lock_is_left_alone(sim: Sim, monkeypatch: pytest.MonkeyPatch) -> None:
     sim.apply(confirm_within_s=0.05)
     child = os.fork()
@@ -148,6 +153,7 @@ def test_somebody_else_who_holds_the_lock_is_left_alone(sim: Sim, monkeypatch: p
     assert sim.changed() == []
 
 
+@pytest.mark.promise("R14")
 def test_a_confirmed_one_stays_and_its_timer_ends(sim: Sim) -> None:
     assert sim.run(*APPLY).returncode == 0
     new = tree_of(sim.root)
@@ -169,6 +175,7 @@ def timers_of(sim: Sim) -> list[str]:
     return found
 
 
+@pytest.mark.promise("R14")
 def test_a_timer_of_an_older_transaction_undoes_nothing(new_sim: Callable[..., Sim]) -> None:
     """Replayed long after: the one that it names was kept, or is gone; a newer one holds the host."""
     sim = new_sim()
@@ -182,6 +189,7 @@ def test_a_timer_of_an_older_transaction_undoes_nothing(new_sim: Callable[..., S
         assert tree_of(sim.root) == new
 
 
+@pytest.mark.promise("R14")
 def test_confirmed_too_late_is_refused_and_undone(sim: Sim) -> None:
     sim.apply(confirm_within_s=0.05)  # and no timer: as if it had been killed, too
     time.sleep(0.1)
@@ -193,6 +201,7 @@ def test_confirmed_too_late_is_refused_and_undone(sim: Sim) -> None:
     assert sim.changed() == []
 
 
+@pytest.mark.promise("R14")
 def test_without_a_timer_nothing_is_changed(sim: Sim, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(_number: int) -> None:
         raise OSError(3, "no timer")
@@ -201,3 +210,36 @@ def test_without_a_timer_nothing_is_changed(sim: Sim, monkeypatch: pytest.Monkey
         sim.apply(confirm_within_s=60.0, arm=fails)
     assert sim.changed() == []
     assert sim.store.get(1).state == "void"
+
+
+@pytest.mark.promise("R15")
+@pytest.mark.parametrize("jump_s", [3600.0, -3600.0])
+def test_the_wall_clock_moves_and_nothing_happens(sim: Sim, monkeypatch: pytest.MonkeyPatch, jump_s: float) -> None:
+    """Moved for this process as soon as the timer runs; the lab moves the real one."""
+    sim.apply(confirm_within_s=0.5)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + jump_s)
+    start = time.monotonic()
+    assert deadman._wait(sim.host, sim.store, 1)
+    assert 0.2 < time.monotonic() - start < 1.5
+    assert deadman._fire(sim.host, sim.store, 1) == 0
+    assert sim.changed() == []
+
+
+@pytest.mark.promise("R22")
+def test_nothing_stays_behind_an_apply_and_nothing_is_undone_when_it_ends(sim: Sim) -> None:
+    assert sim.run("apply", "feed-handler", "--allow", "link").returncode == 0
+    new = tree_of(sim.root)
+    assert not timers_of(sim)
+    assert tree_of(sim.root) == new != sim.before
+
+
+@pytest.mark.promise("R16")
+@pytest.mark.parametrize("words", [("apply", "base"), ("apply", "feed-handler", "--allow", "link")], ids=" ".join)
+def test_one_that_waits_is_never_adopted(sim: Sim, words: tuple[str, ...]) -> None:
+    sim.apply(confirm_within_s=60.0)
+    new = tree_of(sim.root)
+    refused = sim.json(*words, status=4)
+    assert "quietcore confirm 1, or quietcore rollback 1" in refused["error"]
+    assert tree_of(sim.root) == new
+    assert sim.store.numbers() == [1]
