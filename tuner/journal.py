@@ -7,8 +7,8 @@ The first record names the schema, and the oldest one whose readers may go by it
 apply and rollback loses nothing.
 
 Records, by their first key ``record``: ``begin`` ``plan`` (together they make the transaction *prepared*) ``armed``
-``write``/``wrote`` (before and after each change) ``collateral`` ``applied`` ``confirmed`` ``rolling-back`` ``undo``/``undid``
-``rolled-back`` ``degraded`` ``void``.
+``write``/``wrote`` (before and after each change) ``collateral``/``settled`` (before and after a reset) ``applied``
+``confirmed`` ``rolling-back`` ``undo``/``undid`` ``rolled-back`` ``degraded`` ``void``.
 """
 
 import contextlib

@@ -31,6 +31,7 @@ _STATE_AFTER: dict[str, State] = {
     "collateral": "applying",
     "write": "applying",
     "wrote": "applying",
+    "settled": "applying",
 }
 
 # A transaction in one of these holds the host as its profile wants it.
@@ -111,14 +112,25 @@ class TransactionRecord:
         return {int(r["n"]): r for r in self._all("wrote")}
 
     @property
+    def settled(self) -> set[int]:
+        """Places in the plan after whose reset the device had everything back."""
+        return {int(r["n"]) for r in self._all("settled")}
+
+    @property
     def collateral(self) -> dict[int, list[Mapping[str, Any]]]:
-        """Place in the plan -> settings of the same device as they were before that change."""
+        """Place in the plan -> settings that the change, or its putting back, can move, as they were before the latest."""
         return {int(r["n"]): list(r["settings"]) for r in self._all("collateral")}
 
     @property
     def undoing(self) -> set[int]:
-        """Places in the plan whose putting back was begun."""
-        return {int(r["n"]) for r in self._all("undo")}
+        """Places in the plan whose putting back was begun and cut off."""
+        places: set[int] = set()
+        for record in self.contents.records:
+            if record["record"] == "undo":
+                places.add(int(record["n"]))
+            elif record["record"] == "undid":
+                places.discard(int(record["n"]))
+        return places
 
     @property
     def undone(self) -> dict[int, Record]:

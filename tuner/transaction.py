@@ -20,6 +20,7 @@ from tuner.journal import READABLE_FROM, SCHEMA, Journal
 from tuner.knobs.catalogue import knob_of
 from tuner.knobs.knob import KernelManaged
 from tuner.lock import process
+from tuner.patience import patiently
 from tuner.permission import Options
 from tuner.plan import Change, Plan, look, wish_of
 from tuner.reset import put_back, snapshot, wait_for_carrier
@@ -30,7 +31,6 @@ Outcome = Literal["unchanged", "applied", "confirmed", "rolled-back", "degraded"
 Progress = Callable[[str], None]
 Arm = Callable[[int], None]  # starts the undo timer of a transaction; see tuner.deadman
 
-_RETRIES = 3
 # Some drivers answer a request before its work item has run; what is not so after that was refused without a word.
 _SETTLE_S = (0.01, 0.03, 0.1)
 
@@ -182,25 +182,20 @@ class _Run:
 
     def _write(self, change: Change) -> None:
         knob = knob_of(change.knob)
-        for attempt in range(_RETRIES):
-            try:
-                knob.write(self.inventory, change.identity, change.wanted, change.options)
-            except OSError as error:
-                if error.errno not in (errno.EBUSY, errno.EAGAIN) or attempt == _RETRIES - 1:
-                    raise type(error)(
-                        error.errno,
-                        f"{change.knob} on {change.target}: writing {_shown(change.wanted)}: {error.strerror}"
-                        + (f" ({error.filename})" if error.filename else ""),
-                    ) from error
-                time.sleep(0.2)
-            else:
-                return
+        try:
+            patiently(lambda: knob.write(self.inventory, change.identity, change.wanted, change.options))
+        except OSError as error:
+            raise type(error)(
+                error.errno,
+                f"{change.knob} on {change.target}: writing {_shown(change.wanted)}: {error.strerror}"
+                + (f" ({error.filename})" if error.filename else ""),
+            ) from error
 
     def _after_reset(self, change: Change, collateral: Sequence[Mapping[str, Any]]) -> None:
-        """Waits for the carrier, and puts back what the driver forgot and no later change will set."""
+        """Waits for the carrier and puts back what the driver forgot; also what a later change sets, which may never come."""
         wait_for_carrier(self.inventory, change.identity, self.progress)
-        planned = {(c.knob, c.identity) for c in self.changes if c.state == "differs"}
-        put_back(self.inventory, [s for s in collateral if (s["knob"], s["identity"]) not in planned])
+        put_back(self.inventory, collateral)
+        self.journal.append({"record": "settled", "n": self.at})
 
 
 def _arm(host: Host, journal: Journal, number: int, seconds: float, arm: Arm) -> None:

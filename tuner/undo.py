@@ -3,7 +3,6 @@
 ``undo`` may be cut off anywhere and started again: what was put back is put back again to the same value, or found to be so.
 """
 
-import contextlib
 import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +12,9 @@ from tuner.host.host import Host, Inventory
 from tuner.host.text import printable
 from tuner.journal import Journal, JournalError
 from tuner.knobs.catalogue import knob_of
-from tuner.knobs.knob import Gone, KernelManaged, Knob
-from tuner.reset import put_back, wait_for_carrier
+from tuner.knobs.knob import Gone, KernelManaged, Knob, Unsupported
+from tuner.patience import patiently
+from tuner.reset import put_back, snapshot, wait_for_carrier
 from tuner.store import UNFINISHED, Refused, Store, TransactionRecord
 
 
@@ -67,7 +67,8 @@ def undo(host: Host, journal: Journal, transaction: TransactionRecord, reason: s
         if n >= len(changes) or (already is not None and already["result"] not in again):
             continue
         result = _undo_one(inventory, transaction, n, changes[n], force, notes)
-        notes.add({"record": "undid", "n": n, "result": result.result, "detail": result.detail})
+        undid = {"record": "undid", "n": n, "result": result.result, "detail": result.detail}
+        notes.add(undid | (_left(inventory, changes[n]) if result.residual else {}))
         results.append(result)
     residuals = [r for r in results if r.residual]
     notes.add({"record": "degraded" if residuals else "rolled-back"}, durable=True)
@@ -76,6 +77,14 @@ def undo(host: Host, journal: Journal, transaction: TransactionRecord, reason: s
             Undone("journal", printable(journal.path), "residual", f"{notes.lost.strerror}; quietcore recover ends it")
         )
     return results
+
+
+def _left(inventory: Inventory, change: Mapping[str, Any]) -> dict[str, Any]:
+    """How a residual was left: by that the next try tells whether somebody else has been there since."""
+    try:
+        return {"now": knob_of(str(change["knob"])).read(inventory, str(change["identity"])).now}
+    except (OSError, LookupError, ValueError):
+        return {}
 
 
 class _Notes:
@@ -97,31 +106,43 @@ def _undo_one(
     inventory: Inventory, transaction: TransactionRecord, n: int, change: Mapping[str, Any], force: bool, notes: _Notes
 ) -> Undone:
     name, target = str(change["knob"]), printable(str(change["target"]))
+    identity = str(change["identity"])
     wrote = transaction.wrote.get(n)
     if wrote is not None and wrote["state"] == "kernel-managed":
         return Undone(name, target, "restored", "was never ours")
+    # a write or a restoration of several steps that was cut off leaves what nobody wrote, and is ours all the same
+    whole = wrote is not None and n not in transaction.undoing
     try:
         knob = knob_of(name)
-        # a restoration of several steps that was cut off leaves what nobody wrote, and is ours all the same
-        if wrote is not None and not force and n not in transaction.undoing:
-            now = knob.read(inventory, str(change["identity"])).now
-            if not knob.same(now, wrote["now"]) and not knob.same(now, change["now"]):
-                others, ours = printable(str(now), 60), printable(str(wrote["now"]), 60)
-                return Undone(name, target, "skipped", f"somebody changed it to {others}; we wrote {ours}")
+        if whole and not force and (theirs := _theirs(inventory, knob, transaction, n, change)):
+            return Undone(name, target, "skipped", theirs)
+        collateral = transaction.collateral.get(n, [])
+        if whole and n in transaction.settled:
+            # what others moved since the apply is theirs: the reset of this restoration must not take it from them
+            collateral = snapshot(inventory, knob, identity)
+            notes.add({"record": "collateral", "n": n, "settings": collateral})
         notes.add({"record": "undo", "n": n})
-        with contextlib.suppress(KernelManaged):  # whether it was ever ours shows in the reading
-            _restore(inventory, knob, change)
+        _restore(inventory, knob, change)
         if knob.resets:
-            wait_for_carrier(inventory, str(change["identity"]), lambda _: None)
-        # where the write was cut off, the reset may have been, too: a setting may only seem to be what it was
-        put_back(inventory, transaction.collateral.get(n, []), always=wrote is None)
+            wait_for_carrier(inventory, identity, lambda _: None)
+        # where it was cut off, the reset may have been, too: a setting may only seem to be what it was
+        put_back(inventory, collateral, always=not whole)
         return _read_back(inventory, knob, change)
-    except Gone as error:
+    except (Gone, Unsupported) as error:  # it was there when the plan was made
         return Undone(name, target, "gone", printable(str(error)))
     except (OSError, LookupError, ValueError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENODEV:
             return Undone(name, target, "gone", printable(str(error)))
         return Undone(name, target, "residual", _said(error))
+
+
+def _theirs(inventory: Inventory, knob: Knob, transaction: TransactionRecord, n: int, change: Mapping[str, Any]) -> str:
+    """What to say where the setting is neither what we left nor what it was; empty where it is ours to put back."""
+    ours = transaction.undone.get(n, {}).get("now", transaction.wrote[n]["now"])
+    now = knob.read(inventory, str(change["identity"])).now
+    if knob.same(now, ours) or knob.same(now, change["now"]):
+        return ""
+    return f"somebody changed it to {printable(str(now), 60)}; we left {printable(str(ours), 60)}"
 
 
 def _said(error: Exception) -> str:
@@ -132,9 +153,19 @@ def _said(error: Exception) -> str:
 
 def _restore(inventory: Inventory, knob: Knob, change: Mapping[str, Any]) -> None:
     identity = str(change["identity"])
-    if knob.resets and knob.same(knob.read(inventory, identity).now, change["now"]):
+
+    def is_as_before() -> bool:
+        return change["undo"] == change["now"] and knob.same(knob.read(inventory, identity).now, change["now"])
+
+    if knob.resets and is_as_before():
         return  # never written: to reset the device once more would only cost packets
-    knob.restore(inventory, identity, change["undo"])
+    try:
+        patiently(lambda: knob.restore(inventory, identity, change["undo"]))
+    except KernelManaged:  # whether it was ever ours shows in the reading
+        return
+    except OSError:
+        if not is_as_before():  # else it refused the new value as it refuses the old one
+            raise
 
 
 def _read_back(inventory: Inventory, knob: Knob, change: Mapping[str, Any]) -> Undone:

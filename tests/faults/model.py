@@ -29,7 +29,7 @@ BIND = '[bind]\nfeed = "nic"\n'
 PROFILES = {
     "one": BIND + '[nic.feed]\nrings = { rx = 4096 }\n[irq]\nfeed = { cores = "2-3", spread = "one-each" }\n'
     '[sysctl]\n"vm.swappiness" = 10\n"net.core.busy_poll" = 50\n',
-    "two": '[isolation]\ncores = "2-3"\n[sysctl]\n"vm.swappiness" = 20\n"net.core.busy_poll" = 50\n"vm.stat_interval" = 120\n',
+    "two": '[isolation]\ncores = "3"\n[sysctl]\n"vm.swappiness" = 20\n"net.core.busy_poll" = 50\n"vm.stat_interval" = 120\n',
     "three": BIND + '[nic.feed]\nrings = { tx = 1024 }\n[irq]\nfeed = { cores = "0-1", spread = "all" }\n'
     '[sysctl]\n"net.core.busy_read" = 50\n',
 }

@@ -130,9 +130,7 @@ def test_recover_that_dies_itself(new_sim: Callable[..., Sim], held: Callable[[i
     def half() -> None:
         assert dies_at_change(sim, 17, True, lambda host: sim.apply(host=host))
 
-    points = every_death(
-        sim, half, lambda host: recover(host, sim.store), lambda: "mixed" if sim.changed() else "old"
-    )
+    points = every_death(sim, half, lambda host: recover(host, sim.store), lambda: "mixed" if sim.changed() else "old")
     assert points["old"] > 60
     held(sum(points.values()))
 

@@ -127,7 +127,6 @@ def test_a_nic_renamed_between_plan_and_write(pair: tuple[Sim, Sim]) -> None:
     assert json.loads(sim.text("/ethtool/feed0.json"))["rings"]["rx"] == 4096
 
 
-@pytest.mark.xfail(strict=True, reason="defect: names are those of the last refresh; the NIC that took the name is written")
 def test_a_nic_renamed_between_the_last_look_and_the_write(new_sim: Callable[..., Sim]) -> None:
     sim = new_sim(**TWO)
 
@@ -139,7 +138,6 @@ def test_a_nic_renamed_between_the_last_look_and_the_write(new_sim: Callable[...
     assert json.loads(sim.text("/ethtool/eth2.json"))["rings"]["rx"] == 512
 
 
-@pytest.mark.xfail(strict=True, reason="defect: an interrupt's identity holds the interface's name; a new one makes it gone")
 def test_a_nic_renamed_while_down_has_new_names_for_its_interrupts(sim: Sim) -> None:
     """Down, renamed, up: the driver requests its interrupts anew, named after the interface; udev renames in this way."""
     assert sim.apply().outcome == "confirmed"

@@ -17,7 +17,6 @@ RINGS = '[bind]\nfeed = "nic"\n[nic.feed]\nrings = { rx = 4096 }\n'
 QUEUE = "/proc/irq/31/smp_affinity_list"  # of eth2-TxRx-0
 
 
-@pytest.mark.xfail(strict=True, reason="defect: after a ring's restoration the interrupts are put back as before the apply")
 @pytest.mark.parametrize("profile", ["feed-handler", "rings alone"])
 def test_an_interrupt_that_somebody_moved_keeps_its_place_through_the_reset_of_a_rollback(sim: Sim, profile: str) -> None:
     name = profile if profile == "feed-handler" else sim.profile(RINGS)
@@ -29,7 +28,6 @@ def test_an_interrupt_that_somebody_moved_keeps_its_place_through_the_reset_of_a
     assert sim.text(QUEUE) == "1\n"
 
 
-@pytest.mark.xfail(strict=True, reason="defect: what could once not be put back counts as ours for ever")
 def test_a_residual_that_somebody_changed_since_is_theirs(sim: Sim) -> None:
     profile = sim.profile('[sysctl]\n"vm.swappiness" = 10\n')
     assert sim.apply(profile).outcome == "confirmed"
@@ -47,9 +45,6 @@ def affinities(sim: Sim) -> dict[int, str]:
     return {thread["tid"]: thread["affinity"] for thread in json.loads(sim.text("/threads.json"))["threads"]}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="defect: a partition's CPUs being changed, all threads are bound to what was left before"
-)
 def test_a_smaller_partition_gives_cpus_back_to_threads_that_were_never_bound(sim: Sim) -> None:
     before = affinities(sim)
     assert sim.apply().outcome == "confirmed"  # isolates 2-3
@@ -58,7 +53,6 @@ def test_a_smaller_partition_gives_cpus_back_to_threads_that_were_never_bound(si
     assert affinities(sim) == before
 
 
-@pytest.mark.xfail(strict=True, reason="defect: the same; no rollback gives them back, and none says so")
 def test_rolling_back_two_partitions_leaves_no_thread_bound(sim: Sim) -> None:
     assert sim.apply().outcome == "confirmed"
     assert sim.apply(sim.profile('[isolation]\ncores = "3"\n')).outcome == "confirmed"
@@ -77,7 +71,6 @@ def test_a_larger_partition_and_back(sim: Sim) -> None:
     assert sim.changed() == []
 
 
-@pytest.mark.xfail(strict=True, reason="defect: only apply asks a busy device again; a rollback gives up at once")
 def test_a_device_that_is_busy_for_a_moment_is_put_back_all_the_same(sim: Sim) -> None:
     assert sim.apply().outcome == "confirmed"
     done = rollback(faulty(sim, Faults(at={1: errno.EBUSY})), sim.store, None, "test")

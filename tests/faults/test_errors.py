@@ -74,9 +74,7 @@ def test_a_device_that_stays_busy_is_asked_three_times_within_a_second(new_sim: 
 
 
 @pytest.mark.promise("R3")
-def test_pairs_a_change_refused_and_then_one_of_the_undoing(
-    new_sim: Callable[..., Sim], held: Callable[[int], None]
-) -> None:
+def test_pairs_a_change_refused_and_then_one_of_the_undoing(new_sim: Callable[..., Sim], held: Callable[[int], None]) -> None:
     """All pairs (i, j > i): what cannot be put back is a residual, is said, and only it is tried again."""
     sim = new_sim()
     profile = sim.profile(SMALL)

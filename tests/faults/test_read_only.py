@@ -49,9 +49,7 @@ def as_nobody() -> list[str]:
 
 def traced(log: Path, calls: str, words: list[str]) -> "subprocess.CompletedProcess[str]":
     tracer = ["strace", "-f", "-y", "-qq", "-s", "16", "-o", str(log), "-e", f"trace={calls}"]
-    return subprocess.run(
-        [*tracer, *words], cwd=PROJECT, capture_output=True, text=True, timeout=60, env=clean_environment()
-    )
+    return subprocess.run([*tracer, *words], cwd=PROJECT, capture_output=True, text=True, timeout=60, env=clean_environment())
 
 
 def written_to(log: Path) -> list[str]:

@@ -187,7 +187,6 @@ def test_a_file_that_is_busy_for_a_moment(space: Space, tmp_path: Path) -> None:
     assert space.values() == WANTED
 
 
-@pytest.mark.xfail(strict=True, reason="defect: where putting back is refused, too, an untouched setting counts as a residual")
 def test_a_file_that_refuses_every_value_is_as_before(space: Space, tmp_path: Path) -> None:
     old = space.values()
     refusing = ("-P", path_of("net.ipv4.tcp_rmem"), "-e", "inject=write:error=EIO")
@@ -239,7 +238,6 @@ def test_an_interface_that_is_deleted_keeps_nothing_else_from_being_restored(
     assert space.values() == values_before
 
 
-@pytest.mark.xfail(strict=True, reason="defect: a sysctl of an interface that is gone is a residual for ever, not gone")
 def test_a_setting_of_an_interface_that_is_deleted_is_gone(veth: Veth) -> None:
     link("del", "qca")
     done = veth()

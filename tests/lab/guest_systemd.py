@@ -58,7 +58,10 @@ class Systemd:
             (group / "cgroup.procs").write_text(str(os.getpid()))
 
         self.process = subprocess.Popen(
-            command, preexec_fn=enter, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL  # noqa: PLW1509
+            command,
+            preexec_fn=enter,  # noqa: PLW1509 — no thread here but this one
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         self.pid = 0
         deadline = time.monotonic() + 60

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from tuner.host.files import HostFiles
-from tuner.host.irqs import Irq, read_irqs
+from tuner.host.irqs import Irq, read_irqs, role_of
 from tuner.host.nics import Nic, read_nics
 from tuner.host.syscalls import LinuxSyscalls, Syscalls
 from tuner.host.text import printable
@@ -91,8 +91,14 @@ class Inventory:
         return next((nic for nic in self.nics if nic.identity == identity), None)
 
     def irq(self, identity: str) -> Irq | None:
-        """The interrupt with that identity, whatever its number is now."""
-        return next((irq for irq in self.irqs if irq.identity == identity), None)
+        """The interrupt with that identity, whatever its number, or the name of its interface, is now."""
+        exact = next((irq for irq in self.irqs if irq.identity == identity), None)
+        if exact is not None:
+            return exact
+        # a driver that requests its interrupts anew puts the interface's new name into theirs
+        function, role = role_of(identity)
+        alike = [irq for irq in self.irqs if irq.pci and role_of(irq.identity) == (function, role)]
+        return alike[0] if len(alike) == 1 and (role or alike[0].action == alike[0].device) else None
 
     def refresh(self) -> None:
         """Forgets what a reset of a device may have changed: interfaces and interrupts."""

@@ -77,6 +77,17 @@ class Irq:
         return f"{owner or f'irq{self.number}'}/{self.action}{suffix}"
 
 
+def role_of(identity: str) -> tuple[str, str]:
+    """(PCI address, what is left of the action without an interface's name) of an identity: ``TxRx-3``, ``Rx3``, ``q3-rx``.
+
+    The second is empty where the action is a name and nothing else.
+    """
+    function, _, action = identity.partition("/")
+    parts = action.split("-")
+    two = len(parts) > 2 and (parts[-1].isdecimal() or parts[-1] in ("rx", "tx"))
+    return function, "-".join(parts[-2:] if two else parts[-1:]) if len(parts) > 1 else ""
+
+
 def read_irqs(files: HostFiles, nics: Iterable[Nic]) -> tuple[Irq, ...]:
     """All interrupts in use, by number: four small reads each, and one walk over the PCI functions' ``msi_irqs``."""
     by_function: dict[str, list[str]] = {}

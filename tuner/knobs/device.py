@@ -57,6 +57,7 @@ class DeviceSettings(Knob):
             OSError: the first refusal, after everything was tried.
         """
         refused: OSError | None = None
+        inventory.refresh()  # another NIC may have taken the name since
         nic = find_nic(inventory, identity)
         now = self.read(inventory, identity).now
         for name, text in undo["driver"].items():

@@ -43,6 +43,7 @@ class RingSize(Knob):
 
     def restore(self, inventory: Inventory, identity: str, undo: Json) -> None:
         """Sets the saved size."""
+        inventory.refresh()  # another NIC may have taken the name since
         self._set(inventory, find_nic(inventory, identity).name, int(undo))
         inventory.refresh()
 

@@ -13,7 +13,7 @@ Source: Documentation/admin-guide/cgroup-v2.rst "cpuset.cpus.partition"; kernel/
 import contextlib
 import errno
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from tuner.host.cpulist import CpuSet, format_list, parse_list
@@ -57,8 +57,7 @@ class Partition(Knob):
         base = f"{root}/{identity}"
         kind = files.optional(f"{base}/cpuset.cpus.partition")
         had_cpuset = "cpuset" in (files.optional(f"{root}/cgroup.subtree_control") or "").split()
-        online = inventory.topology.online
-        narrow = [t for t in inventory.host.syscalls.threads() if t.movable and t.allowed and t.allowed < online]
+        narrow = bound(files, root, inventory.host.syscalls.threads())
         undo = {
             "exists": files.exists(base),
             "cpuset": had_cpuset,
@@ -91,6 +90,7 @@ class Partition(Knob):
         cpus = parse_list(cpus_text)
         before = host.syscalls.threads()
         root = cgroup_root(host.files)
+        bound_before = bound(host.files, root, before)
         base = f"{root}/{identity}"
         if "cpuset" not in (host.files.optional(f"{root}/cgroup.subtree_control") or "").split():
             host.files.write(f"{root}/cgroup.subtree_control", "+cpuset")
@@ -103,7 +103,7 @@ class Partition(Knob):
         state = host.files.text(f"{base}/cpuset.cpus.partition")
         if state != kind:
             raise OSError(errno.EINVAL, f"the kernel calls the partition '{state}'", f"{base}/cpuset.cpus.partition")
-        put_back(host, saved(t for t in before if t.movable and t.allowed and _keeps(t, cpus)))
+        put_back(host, saved(t for t in bound_before if _keeps(t, cpus)))
 
     def restore(self, inventory: Inventory, identity: str, undo: Json) -> None:
         """Turns the partition back into what was there; processes go home, and all threads get their affinities."""
@@ -126,6 +126,27 @@ class Partition(Knob):
     def same(self, left: Json, right: Json) -> bool:
         """The same kind of partition of the same CPUs."""
         return _meaning(str(left)) == _meaning(str(right))
+
+
+def bound(files: HostFiles, root: str, threads: Iterable[Thread]) -> list[Thread]:
+    """The movable threads that were bound to less than the CPUs of their cgroup: theirs is a wish of their own.
+
+    All others have what their cgroup has, which follows the partitions by itself; to save that as a wish would bind them.
+    """
+    cpus: dict[str, CpuSet] = {}
+
+    def of(cgroup: str) -> CpuSet:
+        if cgroup not in cpus:
+            text = files.optional(f"{root}{cgroup.rstrip('/')}/cpuset.cpus.effective")
+            parent = cgroup.rstrip("/").rpartition("/")[0]
+            if text is not None:
+                cpus[cgroup] = parse_list(text)
+            else:
+                online = "/sys/devices/system/cpu/online"
+                cpus[cgroup] = of(parent or "/") if cgroup.rstrip("/") else parse_list(files.text(online))
+        return cpus[cgroup]
+
+    return [t for t in threads if t.movable and t.allowed and t.allowed < of(t.cgroup)]
 
 
 def _keeps(thread: Thread, cpus: CpuSet) -> bool:

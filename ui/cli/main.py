@@ -113,6 +113,20 @@ def wrapped(text: str) -> str:
     )
 
 
+def open_streams() -> None:
+    """Puts /dev/null where a standard descriptor is closed: else the next file that is opened, a journal, would be stdout."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
 def _chosen(argv: Sequence[str]) -> str | None:
     words = iter(argv)
     for word in words:
@@ -125,6 +139,7 @@ def _chosen(argv: Sequence[str]) -> str | None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
+    open_streams()
     argv = sys.argv[1:] if argv is None else argv
     chosen = _chosen(argv)
     try:
@@ -169,11 +184,11 @@ def _run(arguments: argparse.Namespace) -> int:
 def _failed(arguments: argparse.Namespace, status: int, reasons: Sequence[str]) -> int:
     """Says on stderr, and under ``--json`` on stdout too, why nothing was done."""
     from tuner.host.text import printable
-    from ui.cli.output import emit
+    from ui.cli.output import emit, say
 
     shown = [printable(reason, 2000) for reason in reasons]
     for reason in shown:
-        print(f"quietcore {arguments.command}: {reason}", file=sys.stderr)
+        say(f"quietcore {arguments.command}: {reason}")
     if arguments.json:
         emit({"command": arguments.command, "changed": False, "error": "; ".join(shown), "faults": shown})
     return status

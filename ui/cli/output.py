@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TextIO
 
 from tuner.host.host import Host
 from tuner.host.text import printable
@@ -32,9 +32,11 @@ def emit(record: Mapping[str, Any]) -> None:
 
 
 def say(text: str) -> None:
-    """Words for people, on stderr. That nobody hears them stops nothing."""
-    with contextlib.suppress(OSError):
+    """Words for people, on stderr. That nobody hears them stops nothing, and changes no exit status."""
+    try:
         print(printable(text, 4000), file=sys.stderr, flush=True)
+    except OSError:
+        unheard(sys.stderr)
 
 
 @contextlib.contextmanager
@@ -44,8 +46,13 @@ def telling() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except OSError:
-        # Python would complain again when it flushes at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        unheard(sys.stdout)
+
+
+def unheard(stream: TextIO) -> None:
+    """Lets what nobody reads go nowhere: Python would complain of it again when it flushes at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def banner(host: Host) -> None:
