@@ -22,6 +22,7 @@ setup(
         Extension(
             "ingest.rings._walk",
             sources=["ingest/rings/walk.c"],
+            depends=[f"ingest/rings/{name}.h" for name in ("walk", "sequence", "datagram", "frames")],
             extra_compile_args=["-std=c11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"],
             optional=True,
         )

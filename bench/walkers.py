@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingest.rings.framing import FRAMINGS
-from ingest.rings.layout import V3, Area
+from ingest.rings.layout import V3, Area, Following
+from ingest.rings.native import Stream
 from ingest.rings.walk import Walker
 from ingest.rings.walk_native import NativeWalker
 from ingest.rings.walk_python import PythonWalker
 
+FOLLOWING = Following((FRAMINGS["moldudp64"],))
 BLOCK_BYTES = 1 << 20
 COLD_BLOCKS = 64
 NOW_NS = 1_700_000_000_500_000_000
@@ -76,12 +78,14 @@ Fresh = Callable[[Image], tuple[Callable[[], object], Callable[[], object]]]
 
 
 def native_of(image: Image) -> tuple[Callable[[], object], Callable[[], object]]:
-    walker = NativeWalker([image.area()], FRAMINGS["moldudp64"], NOW_NS)
+    walker = NativeWalker([image.area()], FOLLOWING, NOW_NS)
+    if walker._sequences is not None:  # the first touch of a page is no part of walking
+        ctypes.memset(ctypes.addressof(walker._sequences._streams), 0, 16 * ctypes.sizeof(Stream))
     return walker.drain, lambda: _told(walker)
 
 
 def python_of(image: Image) -> tuple[Callable[[], object], Callable[[], object]]:
-    walker = PythonWalker([image.area()], FRAMINGS["moldudp64"], NOW_NS)
+    walker = PythonWalker([image.area()], FOLLOWING, NOW_NS)
     return walker.drain, lambda: _told(walker)
 
 

@@ -1,21 +1,25 @@
 """What a ring has seen: the numbers of one walk, of one ring, and of a whole run. All add up exactly."""
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ingest.histogram import EMPTY, Histogram
 
-PERCENTILES = (50.0, 99.0, 99.9)
+PERCENTILES = (50.0, 90.0, 99.0, 99.9, 99.99)
 
 
 @dataclass(frozen=True, slots=True)
 class Walked:
-    """What a walker read out of one ring. ``latency.total`` equals ``packets``.
+    """What a walker read out of one ring. ``latency.total + unstamped`` equals ``packets``.
 
     ``truncated``: packets that were longer than the ring's frames hold; their ``bytes`` are the length on the wire all the
     same. ``malformed_frames`` and ``malformed_blocks`` did not hold together and were skipped. ``losing``: packets that the
-    kernel marked because it had dropped others.
+    kernel marked because it had dropped others. ``unstamped``: not stamped by the clock that was asked for.
+
+    By what they are, several of which may be true of one packet: ``ipv6``; ``not_ip``; ``vlan`` (with a tag, in the packet
+    or taken out of it by the NIC); ``fragments`` (of IPv4); ``other_host`` (to another host's MAC address: promiscuity);
+    ``jumbo`` (longer than 1518 bytes on the wire); ``super_frames`` (longer than the wire allows: merged by GRO or LRO).
     """
 
     packets: int = 0
@@ -24,23 +28,26 @@ class Walked:
     malformed_frames: int = 0
     malformed_blocks: int = 0
     losing: int = 0
+    unstamped: int = 0
+    ipv6: int = 0
+    not_ip: int = 0
+    vlan: int = 0
+    fragments: int = 0
+    other_host: int = 0
+    jumbo: int = 0
+    super_frames: int = 0
     latency: Histogram = EMPTY
 
     def merged(self, other: "Walked") -> "Walked":
         """Both together."""
         if other == NOTHING:
             return self
-        return Walked(
-            packets=self.packets + other.packets,
-            bytes=self.bytes + other.bytes,
-            truncated=self.truncated + other.truncated,
-            malformed_frames=self.malformed_frames + other.malformed_frames,
-            malformed_blocks=self.malformed_blocks + other.malformed_blocks,
-            losing=self.losing + other.losing,
-            latency=self.latency.merged(other.latency),
-        )
+        counts = {name: getattr(self, name) + getattr(other, name) for name in _COUNTS}
+        return Walked(**counts, latency=self.latency.merged(other.latency))
 
 
+_COUNTS = tuple(field.name for field in fields(Walked) if field.name != "latency")
+KINDS = ("ipv6", "not_ip", "vlan", "fragments", "other_host", "jumbo", "super_frames")
 NOTHING = Walked()
 
 
@@ -58,6 +65,8 @@ class RingCounters:
     reached: int = 0
     drops: int = 0
     freezes: int = 0
+    interface: str = ""
+    stamps: str = "kernel"
 
     @property
     def unaccounted(self) -> int:
@@ -75,15 +84,18 @@ class RingCounters:
             reached=self.reached + other.reached,
             drops=self.drops + other.drops,
             freezes=self.freezes + other.freezes,
+            interface=self.interface,
+            stamps=self.stamps,
         )
 
     def to_json(self) -> dict[str, Any]:
         """The design's shape of one ring."""
-        return {"core": self.core} | self._counts() | {"latency": latency_json(self.walked.latency)}
+        place = {"core": self.core, "interface": self.interface}
+        return place | self._counts() | {"latency": latency_json(self.walked.latency, self.stamps)}
 
     def total_json(self) -> dict[str, Any]:
         """The same counters without a core."""
-        return self._counts() | {"latency": latency_json(self.walked.latency)}
+        return self._counts() | {"latency": latency_json(self.walked.latency, self.stamps)}
 
     def _counts(self) -> dict[str, Any]:
         walked = self.walked
@@ -94,16 +106,18 @@ class RingCounters:
             "freezes": self.freezes,
             "unaccounted": self.unaccounted,
             "truncated": walked.truncated,
+            "unstamped": walked.unstamped,
             "malformed": walked.malformed_frames + walked.malformed_blocks,
+            "kinds": {name: getattr(walked, name) for name in KINDS},
         }
 
 
-def latency_json(latency: Histogram) -> dict[str, Any]:
+def latency_json(latency: Histogram, since: str = "kernel") -> dict[str, Any]:
     """Percentiles in nanoseconds; ``count`` is how many packets they are of, ``negative`` those that had no latency."""
     percentiles = {f"p{percent:g}_ns": latency.percentile(percent) for percent in PERCENTILES}
     measured = latency.total - latency.negative
     return {
-        "from": "kernel",
+        "from": since,
         "to": "ring",
         **percentiles,
         "max_ns": latency.max_ns if measured else None,
@@ -114,14 +128,19 @@ def latency_json(latency: Histogram) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class StreamCounters:
-    """Sequence accounting of one UDP destination since the start, in the feed's own unit (messages or packets).
+    """Sequence accounting of one stream since the start, in the feed's own unit (messages or packets).
 
-    ``lost`` goes down again when a number comes late (``reordered``). ``outside``: datagrams far from the expected number;
-    16 of them in a row are taken for a sequence that began anew (``resets``).
+    A stream is a UDP destination, and within it a ``scope`` where the format has such (a unit, a channel, a segment; the
+    field's bytes, the first the lowest). ``lost`` goes down again when a number comes late (``reordered``). ``outside``:
+    datagrams far from the expected number; 16 of them in a row are taken for a sequence that began anew (``resets``), and so
+    is another session. ``latency`` is from the packet's stamp to the ring. ``sent`` is from the sender's clock to the ring,
+    and ``nearest_ns`` the smallest difference of the two clocks: how far they are apart, and the way.
     """
 
     address: bytes  # 4 or 16 bytes
     port: int
+    framing: str = ""
+    scope: int | None = None
     received: int = 0
     lost: int = 0
     duplicate: int = 0
@@ -129,25 +148,61 @@ class StreamCounters:
     outside: int = 0
     resets: int = 0
     heartbeats: int = 0
+    channel: str | None = None
+    line: str = ""
+    latency: Histogram = EMPTY
+    sent: Histogram = EMPTY
+    nearest_ns: int | None = None
 
     @property
     def stream(self) -> str:
-        """``239.1.1.1:30001`` or ``[ff15::1]:30001``."""
+        """``239.1.1.1:30001`` or ``[ff15::1]:30001``, with ``/7`` behind it for a scope."""
         address = ipaddress.ip_address(self.address)
-        return f"[{address}]:{self.port}" if address.version == 6 else f"{address}:{self.port}"
+        group = f"[{address}]:{self.port}" if address.version == 6 else f"{address}:{self.port}"
+        return group if self.scope is None else f"{group}/{self.scope}"
 
-    def to_json(self, framing: str) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """The design's shape of one feed."""
+        counts = ("received", "lost", "duplicate", "reordered", "outside", "resets", "heartbeats")
+        found: dict[str, Any] = {"format": self.framing, "stream": self.stream}
+        found |= {name: getattr(self, name) for name in counts}
+        if self.channel is not None:
+            found |= {"channel": self.channel, "line": self.line}
+        if self.latency.total:
+            found["latency"] = latency_json(self.latency)
+        if self.sent.total:
+            found["send_latency"] = latency_json(self.sent, "exchange send time") | {"clock_offset_ns": self.nearest_ns}
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelCounters:
+    """What the lines A and B of a channel bring together. ``lost``: on both. ``both``: numbers that came on both.
+
+    ``wins``: how many numbers came on A, on B first (or alone); ``skew``: by how much, where the other came too.
+    """
+
+    name: str
+    scope: int | None = None
+    received: int = 0
+    lost: int = 0
+    both: int = 0
+    wins: tuple[int, int] = (0, 0)
+    skew: tuple[Histogram, Histogram] = (EMPTY, EMPTY)
+
+    def to_json(self) -> dict[str, Any]:
+        """One channel."""
         return {
-            "format": framing,
-            "stream": self.stream,
+            "channel": self.name if self.scope is None else f"{self.name}/{self.scope}",
             "received": self.received,
             "lost": self.lost,
-            "duplicate": self.duplicate,
-            "reordered": self.reordered,
-            "outside": self.outside,
-            "resets": self.resets,
-            "heartbeats": self.heartbeats,
+            "both": self.both,
+            "first": {"A": self.wins[0], "B": self.wins[1]},
+            "skew": {
+                line: {f"p{percent:g}_ns": skew.percentile(percent) for percent in PERCENTILES}
+                | {"max_ns": skew.max_ns if skew.total else None}
+                for line, skew in zip("AB", self.skew, strict=True)
+            },
         }
 
 
@@ -155,12 +210,15 @@ class StreamCounters:
 class Followed:
     """The sequence accounting of a run. ``unread``: datagrams that are fragments, or too short for a number.
 
-    ``unfollowed``: datagrams of streams beyond the 64 that are followed.
+    ``unfollowed``: datagrams of streams beyond the 1024 that are followed. ``ignored``: retransmissions, snapshots and what
+    else the format says not to be of the sequence.
     """
 
     streams: tuple[StreamCounters, ...] = ()
+    channels: tuple[ChannelCounters, ...] = ()
     unread: int = 0
     unfollowed: int = 0
+    ignored: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +236,7 @@ class RingReport:
     seconds: float
     rings: tuple[RingCounters, ...]
     followed: Followed = Followed()
-    framing: str = ""
+    feed: str = ""
     reader_cpu: int = -1
     reader_cpu_ns: int = 0
     error: str | None = None
@@ -186,7 +244,7 @@ class RingReport:
     @property
     def total(self) -> RingCounters:
         """All rings together."""
-        total = RingCounters(core=None)
+        total = RingCounters(core=None, stamps=self.rings[0].stamps if self.rings else "kernel")
         for ring in self.rings:
             total = total.merged(ring)
         return total
@@ -202,9 +260,11 @@ class RingReport:
             "part": self.part,
             "rings": [ring.to_json() for ring in self.rings if ring.reached or ring.walked != NOTHING],
             "total": self.total.total_json(),
-            "feeds": [stream.to_json(self.framing) for stream in self.followed.streams],
+            "feeds": [stream.to_json() for stream in self.followed.streams],
+            "channels": [channel.to_json() for channel in self.followed.channels],
             "unread": self.followed.unread,
             "unfollowed": self.followed.unfollowed,
+            "ignored": self.followed.ignored,
             "reader": {"cpu": self.reader_cpu, "cpu_ns": self.reader_cpu_ns},
             "error": self.error,
         }

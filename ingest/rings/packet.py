@@ -15,11 +15,12 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from ingest.rings.counters import Followed, RingCounters, RingReport, Walked
-from ingest.rings.layout import V2, V3, Framing
-from ingest.rings.tpacket import TAKE_NOTHING, TAKE_RECEIVED, Geometry, RingError, TpacketSocket, settle
+from ingest.rings.layout import V2, V3, Following
+from ingest.rings.tpacket import TAKE_NOTHING, TAKE_RECEIVED, Geometry, RingError, Stamps, TpacketSocket, settle
 from ingest.rings.walk import Ended, Walker, WalkerMissing, open_walker
 from tuner.host.cpulist import parse_list
 from tuner.host.files import HostFiles
@@ -68,21 +69,60 @@ def default_rings() -> int:
     return count if count <= MAX_RINGS else 1
 
 
+@dataclass(slots=True)
+class _Tap:
+    """One interface's sockets, one for each ring."""
+
+    ifname: str
+    sockets: list[TpacketSocket]
+    index: int = 0
+
+    def open(self, count: int, geometry: Geometry, stamps: Stamps) -> None:
+        for _ in range(count):
+            self.sockets.append(TpacketSocket(geometry))
+            if stamps == "nic":
+                self.sockets[-1].stamp_by_nic()
+        self.index = self.sockets[0].index_of(self.ifname)
+
+    def connect(self, promiscuous: bool) -> None:
+        """Binds all sockets and lets packets in.
+
+        A socket has to be bound before it can join a group, and until then it would receive every packet, not its CPU's: so
+        all of them begin with a filter that takes nothing.
+        """
+        for each in self.sockets:
+            each.take(TAKE_NOTHING)
+            each.bind(self.index)
+        if promiscuous:
+            self.sockets[0].promiscuous(self.index)
+        if len(self.sockets) > 1:
+            group = None
+            for each in self.sockets:  # the order of joining is the order of CPUs
+                group = each.join(group)
+            settle()
+        for each in self.sockets:
+            each.take(TAKE_RECEIVED)
+
+    def close(self) -> None:
+        for each in self.sockets:
+            each.close()
+
+
 class PacketRing:
-    """A tap on one interface. ``run`` reads it, ``report`` says what was counted, ``stop`` may come from any thread.
+    """A tap on one interface, or on several at once.
+
+    ``run`` reads it, ``report`` says what was counted, ``stop`` may come from any thread.
 
     Made by ``open``; a context manager.
     """
 
-    def __init__(
-        self, ifname: str, mode: Mode, sockets: list[TpacketSocket], index: int, walker: Walker, cpu: int | None, pause_ns: int
-    ) -> None:
-        self.source = f"packet:{printable(ifname)}"
+    def __init__(self, taps: list[_Tap], mode: Mode, walker: Walker, cpu: int | None, pause_ns: int, stamps: Stamps) -> None:
+        self.source = " ".join(f"packet:{printable(tap.ifname)}" for tap in taps)
         self.mode: Mode = mode
         self.walker = walker.name
-        self.framing = ""
-        self._sockets = sockets
-        self._index = index
+        self.feed = ""
+        self._taps = taps
+        self._sockets = [each for tap in taps for each in tap.sockets]
         self._walker = walker
         self._cpu = cpu
         self._pause_ns = pause_ns if mode == "latency" else 0
@@ -93,8 +133,11 @@ class PacketRing:
         self._failure: BaseException | None = None
         self._error: str | None = None
         self._down = False
-        numbered = len(sockets) >= cpu_numbers()
-        empty = tuple(RingCounters(core if numbered else None) for core in range(len(sockets)))
+        empty = tuple(
+            RingCounters(core if len(tap.sockets) >= cpu_numbers() else None, interface=printable(tap.ifname), stamps=stamps)
+            for tap in taps
+            for core in range(len(tap.sockets))
+        )
         self._whole = self._part = self._empty = empty
         self._started_ns = self._ended_ns = self._part_ns = self._shut_ns = time.monotonic_ns()
         self._parts = 0
@@ -104,53 +147,57 @@ class PacketRing:
     @classmethod
     def open(
         cls,
-        ifname: str,
-        *,
+        *ifnames: str,
         mode: Mode = "latency",
         rings: int | None = None,
         cpu: int | None = None,
-        framing: Framing | None = None,
+        following: Following | None = None,
         walker: str | None = None,
         promiscuous: bool = False,
         ring_bytes: int | None = None,
         pause_ns: int = PAUSE_NS,
+        stamps: Stamps = "kernel",
     ) -> "PacketRing":
-        """Receives from an interface of this network namespace; counting begins at once, reading with ``run``.
+        """Receives from interfaces of this network namespace; counting begins at once, reading with ``run``.
 
         Args:
-            ifname: the interface, which has to be up.
+            ifnames: the interfaces, which have to be up; several, as for the two lines of a feed, are read by one reader.
             mode: see above.
-            rings: how many share the packets by receiving CPU; None: ``default_rings``. One ring knows no core.
+            rings: how many share an interface's packets by receiving CPU; None: ``default_rings``. One ring knows no core.
             cpu: where the reader runs; None: wherever this process may.
-            framing: follow the sequence numbers of UDP datagrams.
+            following: which datagrams' sequence numbers to follow.
             walker: ``native``, ``python`` or None for the best.
             promiscuous: ask the NIC for other hosts' frames too.
             ring_bytes: memory of each ring; None: as ``geometry_of`` says.
             pause_ns: latency mode: between two drains while packets come.
+            stamps: whose clock to measure from; ``nic`` needs a NIC that stamps already.
 
         Raises:
             RingError: with what is wrong and what to do.
             WalkerMissing: the walker that was insisted on cannot run.
         """
         count = default_rings() if rings is None else rings
-        if not 1 <= count <= 256:
-            raise RingError(f"{count} rings cannot be had: from 1 to 256")
-        sockets: list[TpacketSocket] = []
+        if not 1 <= count <= 256 or not 1 <= len(ifnames) <= 16 or len(set(ifnames)) < len(ifnames):
+            raise RingError(f"{count} rings of {len(ifnames)} interfaces cannot be had: 1 to 256, of 1 to 16 different ones")
+        geometry = geometry_of(mode, count * len(ifnames), ring_bytes)
+        taps: list[_Tap] = []
         opened: Walker | None = None
         try:
-            for _ in range(count):
-                sockets.append(TpacketSocket(geometry_of(mode, count, ring_bytes)))  # noqa: PERF401 (closed on error)
-            index = sockets[0].index_of(ifname)
-            opened = open_walker([each.area() for each in sockets], framing, choice=walker)
-            _connect(sockets, index, promiscuous)
-            ring = cls(ifname, mode, sockets, index, opened, cpu, pause_ns)
+            taps = [_Tap(ifname, []) for ifname in ifnames]
+            for tap in taps:
+                tap.open(count, geometry, stamps)
+            areas = [each.area(tap.index, stamps) for tap in taps for each in tap.sockets]
+            opened = open_walker(areas, following, choice=walker)
+            for tap in taps:
+                tap.connect(promiscuous)
+            ring = cls(taps, mode, opened, cpu, pause_ns, stamps)
         except BaseException:
             if opened is not None:
                 opened.close()
-            for each in sockets:
-                each.close()
+            for tap in taps:
+                tap.close()
             raise
-        ring.framing = framing.name if framing else ""
+        ring.feed = ", ".join(framing.name for framing in following.framings) if following else ""
         return ring
 
     def __enter__(self) -> Self:
@@ -255,17 +302,19 @@ class PacketRing:
                 tick += step * ((now - tick) // step + 1)  # a late tick is left out, never made up for
 
     def _still_there(self, ended: Ended) -> bool:
-        """Looks after the interface once a socket complained. The kernel resumes by itself when it only was down."""
-        errors = {each.error() for each in self._sockets} - {0} if ended is Ended.FAILED else set()
-        if not (errors or self._down):
+        """Looks after the interfaces once a socket complained. The kernel resumes by itself when one only was down."""
+        if not self._down and ended is not Ended.FAILED:
             return True
-        self._down = not self._sockets[0].is_up(self._index)
-        if not self._sockets[0].is_there(self._index):
-            self._error = f"{self.source.removeprefix('packet:')} vanished; what it delivered until then is counted"
-            return False
-        if errors - {errno.ENETDOWN}:
-            self._error = f"{self.source}: {os.strerror(max(errors - {errno.ENETDOWN}))}"
-            return False
+        self._down = False
+        for tap in self._taps:
+            errors = {each.error() for each in tap.sockets} - {0}
+            self._down = self._down or not tap.sockets[0].is_up(tap.index)
+            if not tap.sockets[0].is_there(tap.index):
+                self._error = f"{printable(tap.ifname)} vanished; what it delivered until then is counted"
+                return False
+            if errors - {errno.ENETDOWN}:
+                self._error = f"packet:{printable(tap.ifname)}: {os.strerror(max(errors - {errno.ENETDOWN}))}"
+                return False
         return True
 
     def _account_for_all(self) -> None:
@@ -307,7 +356,7 @@ class PacketRing:
             self._whole = tuple(map(RingCounters.merged, self._whole, fresh))
             self._part = tuple(map(RingCounters.merged, self._part, fresh))
             self._ended_ns = now_ns
-            self._followed = self._walker.followed()
+            self._followed = self._walker.followed(histograms=not publish)
             self._reader = (_current_cpu(), time.thread_time_ns())
             if publish:
                 self._parts += 1
@@ -329,40 +378,20 @@ class PacketRing:
             seconds=(self._ended_ns - since_ns) / 1e9,
             rings=rings,
             followed=self._followed,
-            framing=self.framing,
+            feed=self.feed,
             reader_cpu=self._reader[0],
             reader_cpu_ns=self._reader[1],
             error=self._error,
         )
 
 
-def _connect(sockets: list[TpacketSocket], index: int, promiscuous: bool) -> None:
-    """Binds all sockets and lets packets in.
-
-    A socket has to be bound before it can join a group, and until then it would receive every packet, not its CPU's: so all
-    of them begin with a filter that takes nothing.
-    """
-    for each in sockets:
-        each.take(TAKE_NOTHING)
-        each.bind(index)
-    if promiscuous:
-        sockets[0].promiscuous(index)
-    if len(sockets) > 1:
-        group = None
-        for each in sockets:  # the order of joining is the order of CPUs
-            group = each.join(group)
-        settle()
-    for each in sockets:
-        each.take(TAKE_RECEIVED)
-
-
 def _counted(empty: RingCounters, walked: Walked, tapped: TpacketSocket) -> RingCounters:
     statistics = tapped.statistics()
-    return RingCounters(empty.core, walked, statistics.reached, statistics.drops, statistics.freezes)
+    return replace(empty, walked=walked, reached=statistics.reached, drops=statistics.drops, freezes=statistics.freezes)
 
 
 def _current_cpu() -> int:
     return int(ctypes.CDLL(None).sched_getcpu())
 
 
-__all__ = ["Mode", "PacketRing", "RingError", "WalkerMissing", "default_rings", "geometry_of"]
+__all__ = ["Mode", "PacketRing", "RingError", "Stamps", "WalkerMissing", "default_rings", "geometry_of"]

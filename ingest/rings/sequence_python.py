@@ -1,18 +1,52 @@
-"""Sequence accounting in Python, number by number as ``walk.c`` does it: the oracle of the native one."""
+"""Sequence accounting in Python, number by number as ``sequence.h`` does it: the oracle of the native one."""
 
-import struct
 from dataclasses import dataclass, field
-from typing import Literal
 
-from ingest.rings.counters import Followed, StreamCounters
-from ingest.rings.layout import FAR_AHEAD, LAST_SEQUENCE, OUTSIDE_RUN, STREAMS, WINDOW, Framing
+from ingest.histogram import BUCKETS, Histogram, bucket_of
+from ingest.rings.layout import AGAIN_NS, FAR_AHEAD, OUTSIDE_RUN, WINDOW
 
-_IPV4 = struct.Struct(">B5xHxB6x4s")  # version and length, fragment, protocol, destination
-_UDP = struct.Struct(">2xHH")  # destination port, length
+
+class Latencies:
+    """A histogram that grows."""
+
+    __slots__ = ("buckets", "max_ns", "negative")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * BUCKETS
+        self.negative = self.max_ns = 0
+
+    def add(self, value_ns: int) -> None:
+        """One value; a negative one has no bucket."""
+        if value_ns < 0:
+            self.negative += 1
+            return
+        self.buckets[bucket_of(value_ns)] += 1
+        self.max_ns = max(self.max_ns, value_ns)
+
+    def read(self) -> Histogram:
+        """The same as plain data."""
+        return Histogram(tuple(self.buckets), self.negative, self.max_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """One datagram's numbers, and when it came."""
+
+    sequence: int
+    count: int
+    epoch: bytes
+    stamp: int
+    begins: bool
 
 
 @dataclass(slots=True)
-class _Stream:
+class SequencedStream:
+    """The numbers of one stream, or of what two lines bring together."""
+
+    epoch: bytes = b""
+    former_epoch: bytes = b""
+    started: bool = False
+    begun_stamp: int = 0
     newest_stamp: int = 0
     first: int = 0
     expected: int = 0
@@ -25,14 +59,22 @@ class _Stream:
     resets: int = 0
     heartbeats: int = 0
     seen: set[int] = field(default_factory=set)  # numbers of the window below ``expected``
+    latency: Latencies = field(default_factory=Latencies)
+    sent: Latencies = field(default_factory=Latencies)
+    nearest_ns: int | None = None
 
-    def start(self, sequence: int, count: int, stamp: int) -> None:
-        self.first = self.expected = sequence
-        self.newest_stamp = stamp
+    def start(self, numbers: Numbers) -> None:
+        """Begins with a datagram: nothing before it counts."""
+        self.seen.clear()
+        self.first = self.expected = numbers.sequence
+        self.newest_stamp = self.begun_stamp = numbers.stamp
         self.outside_run = 0
-        self.advance(sequence, count)
+        self.former_epoch, self.epoch = self.epoch if self.started else numbers.epoch, numbers.epoch
+        self.started = True
+        self.advance(numbers.sequence, numbers.count)
 
     def advance(self, sequence: int, count: int) -> None:
+        """The newest numbers, behind a gap or not."""
         self.lost += sequence - self.expected
         self.received += count
         self.expected = sequence + count
@@ -43,126 +85,83 @@ class _Stream:
         if len(self.seen) > 2 * WINDOW:
             self.seen = {number for number in self.seen if number >= self.expected - WINDOW}
 
-    def late(self, sequence: int, count: int, stamp: int) -> None:
-        old = min(count, self.expected - sequence)
-        for number in range(sequence, sequence + old):
+    def late(self, numbers: Numbers) -> None:
+        """Numbers behind the newest: lost before, or repeated."""
+        old = min(numbers.count, self.expected - numbers.sequence)
+        for number in range(numbers.sequence, numbers.sequence + old):
             if number in self.seen:
                 self.duplicate += 1
             else:
                 self.seen.add(number)
-                self.reordered += stamp >= self.newest_stamp  # else it lay in a ring that was read later
+                self.reordered += numbers.stamp >= self.newest_stamp  # else it lay in a ring that was read later
                 self.received += 1
                 self.lost -= 1
-        if count > old:
-            self.advance(self.expected, count - old)
-            self.newest_stamp = stamp
+        if numbers.count > old:
+            self.advance(self.expected, numbers.count - old)
+            self.newest_stamp = numbers.stamp
 
-    def follow(self, sequence: int, count: int, stamp: int) -> None:
-        behind = self.expected - sequence
-        if behind > WINDOW or -behind > FAR_AHEAD or (behind > 0 and sequence < self.first):
-            self.outside += 1
-            self.outside_run += 1
-            if self.outside_run >= OUTSIDE_RUN:
-                self.resets += 1
-                self.seen.clear()
-                self.start(sequence, count, stamp)
-            return
+    def stray(self, numbers: Numbers) -> None:
+        """A datagram far from the expected; many in a row are a new beginning."""
+        self.outside += 1
+        self.outside_run += 1
+        if self.outside_run >= OUTSIDE_RUN:
+            self.resets += 1
+            self.start(numbers)
+
+    def begins_anew(self, numbers: Numbers) -> bool:
+        """Whether the feed itself says that its numbers begin again."""
+        if numbers.epoch != self.epoch:
+            return True
+        return numbers.begins and numbers.sequence < self.expected and numbers.stamp > self.begun_stamp + AGAIN_NS
+
+    def follow(self, numbers: Numbers) -> bool:
+        """Whether the datagram was within what is followed."""
+        if not self.started:
+            self.start(numbers)
+            return True
+        if numbers.epoch != self.epoch and numbers.epoch == self.former_epoch:
+            self.stray(numbers)
+            return False
+        if self.begins_anew(numbers):
+            self.resets += 1
+            self.start(numbers)
+            return True
+        behind = self.expected - numbers.sequence
+        if behind > WINDOW or -behind > FAR_AHEAD or (behind > 0 and numbers.sequence < self.first):
+            self.stray(numbers)
+            return False
         self.outside_run = 0
-        self.heartbeats += count == 0
+        self.heartbeats += numbers.count == 0
         if behind > 0:
-            self.late(sequence, count, stamp)
+            self.late(numbers)
         else:
-            self.advance(sequence, count)
-            self.newest_stamp = stamp
+            self.advance(numbers.sequence, numbers.count)
+            self.newest_stamp = numbers.stamp
+        return True
 
 
-class Sequences:
-    """The streams of one walker, told apart by destination address and port."""
+class Arrivals:
+    """First arrivals of a channel that comes over two lines."""
 
-    def __init__(self, framing: Framing) -> None:
-        self._framing = framing
-        self._order: Literal["big", "little"] = "big" if framing.big_endian else "little"
-        sequence_end = framing.sequence_offset + framing.sequence_width
-        count_end = framing.count_offset + framing.count_width if framing.count_width else 0
-        self._sequence_end, self._count_end = sequence_end, count_end
-        self._needed = max(sequence_end, count_end)
-        self._streams: dict[tuple[bytes, int], _Stream] = {}
-        self._unread = 0
-        self._unfollowed = 0
+    def __init__(self) -> None:
+        self.wins = [0, 0]
+        self.both = 0
+        self.skew = (Latencies(), Latencies())
+        self._slots: dict[int, tuple[tuple[int, bytes], int, int | None]] = {}  # tag, stamp, line (None: both came)
 
-    def datagram(self, buffer: memoryview, start: int, end: int, protocol: int, stamp_ns: int) -> None:
-        """One packet: ``start`` is its network header, ``end`` behind its last captured byte, ``protocol`` its ethertype."""
-        for _ in range(2):
-            if protocol not in (0x8100, 0x88A8) or end - start < 4:
-                break
-            protocol, start = buffer[start + 2] << 8 | buffer[start + 3], start + 4
-        found = self._ip(buffer, start, end, protocol)
-        if found is None:
-            return
-        header, address = found
-        if end - start < header + 8:
-            self._unread += 1
-            return
-        port, length = _UDP.unpack_from(buffer, start + header)
-        if self._framing.port and port != self._framing.port:
-            return
-        payload = start + header + 8
-        if min(end - payload, length - 8) < self._needed:
-            self._unread += 1
-            return
-        self._numbered(buffer, payload, (address, port), stamp_ns)
-
-    def _ip(self, buffer: memoryview, start: int, end: int, protocol: int) -> tuple[int, bytes] | None:
-        """Header length and destination of a whole UDP datagram; None for everything else."""
-        if protocol == 0x0800 and end - start >= 20:
-            first, fragment, carried, address = _IPV4.unpack_from(buffer, start)
-            if first >> 4 != 4 or carried != 17:
-                return None
-            if fragment & 0x3FFF:
-                self._unread += 1
-                return None
-            header = (first & 15) * 4
-            return (header, address) if header >= 20 else None
-        if protocol == 0x86DD and end - start >= 40 and buffer[start] >> 4 == 6 and buffer[start + 6] == 17:
-            return 40, bytes(buffer[start + 24 : start + 40])
-        return None
-
-    def _numbered(self, buffer: memoryview, at: int, key: tuple[bytes, int], stamp_ns: int) -> None:
-        framing = self._framing
-        sequence = int.from_bytes(buffer[at + framing.sequence_offset : at + self._sequence_end], self._order)
-        count = 1
-        if framing.count_width:
-            count = int.from_bytes(buffer[at + framing.count_offset : at + self._count_end], self._order)
-            if framing.end_count and count == framing.end_count:
-                count = 0
-        if sequence > LAST_SEQUENCE:
-            self._unread += 1
-            return
-        stream = self._streams.get(key)
-        if stream is None:
-            if len(self._streams) >= STREAMS:
-                self._unfollowed += 1
-                return
-            stream = self._streams[key] = _Stream()
-        if stream.received or stream.expected:
-            stream.follow(sequence, count, stamp_ns)
-        else:
-            stream.start(sequence, count, stamp_ns)
-
-    def followed(self) -> Followed:
-        """See ``Walker.followed``."""
-        streams = [
-            StreamCounters(
-                address=address,
-                port=port,
-                received=each.received,
-                lost=each.lost,
-                duplicate=each.duplicate,
-                reordered=each.reordered,
-                outside=each.outside,
-                resets=each.resets,
-                heartbeats=each.heartbeats,
-            )
-            for (address, port), each in sorted(self._streams.items())
-        ]
-        return Followed(tuple(streams), self._unread, self._unfollowed)
+    def arrive(self, line: int, numbers: Numbers) -> None:
+        """Who came first with each number, and by how much: the stamps decide, not the order of reading."""
+        end = numbers.sequence + numbers.count
+        for number in range(max(numbers.sequence, end - WINDOW), end):
+            tag = (number, numbers.epoch)
+            held, stamp, other = self._slots.get(number % WINDOW, (None, 0, None))
+            if held != tag:
+                self._slots[number % WINDOW] = (tag, numbers.stamp, line)
+                self.wins[line] += 1
+            elif other is not None and other != line:
+                first = line if numbers.stamp < stamp else other
+                self.wins[other] -= 1
+                self.wins[first] += 1
+                self.both += 1
+                self._slots[number % WINDOW] = (tag, stamp, None)
+                self.skew[first].add(abs(numbers.stamp - stamp))

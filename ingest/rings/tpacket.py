@@ -12,8 +12,9 @@ import os
 import socket
 import struct
 from dataclasses import dataclass
+from typing import Literal
 
-from ingest.rings.layout import V2, V3, Area
+from ingest.rings.layout import STATUS_STAMPED_BY_NIC, V2, V3, Area
 from tuner.host.text import printable
 
 SOL_PACKET = 263
@@ -21,6 +22,7 @@ PACKET_ADD_MEMBERSHIP = 1
 PACKET_RX_RING = 5
 PACKET_STATISTICS = 6
 PACKET_VERSION = 10
+PACKET_TIMESTAMP = 17
 PACKET_FANOUT = 18
 PACKET_IGNORE_OUTGOING = 23  # since Linux 4.20
 PACKET_MR_PROMISC = 1
@@ -29,11 +31,15 @@ FANOUT_UNIQUE_ID = 0x2000
 FANOUT_IGNORE_OUTGOING = 0x4000
 SO_ATTACH_FILTER = 26
 SO_TIMESTAMPNS = 35
+SOF_TIMESTAMPING_RAW_HARDWARE = 1 << 6
 SIOCGIFNAME = 0x8910
+SIOCGIFMTU = 0x8921
 SIOCGIFFLAGS = 0x8913
 IFF_UP = 1
 ETH_P_ALL = 3
 MAP_POPULATE = 0x8000
+Stamps = Literal["kernel", "nic"]
+
 _V3_FRAME_BYTES = 2048  # has to divide the block; packets are packed regardless
 
 # Classic BPF, struct sock_filter (code, jump if true, jump if false, k).
@@ -144,9 +150,24 @@ class TpacketSocket:
             else:
                 return geometry
 
-    def area(self) -> Area:
-        """The ring's memory, for a walker."""
-        return Area(self._memory, self.geometry.version, self.geometry.unit_bytes, self.geometry.units)
+    def area(self, index: int, stamps: Stamps = "kernel") -> Area:
+        """The ring's memory, for a walker, once it is known from which interface and by which clock its packets come."""
+        geometry, kind = self.geometry, STATUS_STAMPED_BY_NIC if stamps == "nic" else 0
+        return Area(self._memory, geometry.version, geometry.unit_bytes, geometry.units, kind, self._longest(index))
+
+    def _longest(self, index: int) -> int:
+        """Bytes of the longest frame that this interface's wire carries: its MTU, Ethernet's header and one tag."""
+        with contextlib.suppress(OSError):
+            request = struct.pack("16s24x", self._name_of(index))
+            return int(struct.unpack_from("=i", fcntl.ioctl(self._socket, SIOCGIFMTU, request), 16)[0]) + 18
+        return 0
+
+    def stamp_by_nic(self) -> None:
+        """Stamps of the NIC's clock where it has stamped the packet, which somebody else has to have turned on (SIOCSHWTSTAMP).
+
+        Without it the kernel falls back to its own, and says so in each packet's status.
+        """
+        self._socket.setsockopt(SOL_PACKET, PACKET_TIMESTAMP, SOF_TIMESTAMPING_RAW_HARDWARE)
 
     def fileno(self) -> int:
         """For poll."""

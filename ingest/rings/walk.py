@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ingest.rings.counters import Followed, Walked
-from ingest.rings.layout import Area, Framing
+from ingest.rings.layout import Area, Following
 
 CHOICE = "QUIETCORE_WALKER"
 
@@ -53,21 +53,21 @@ class Walker(Protocol):
     def take(self) -> tuple[Walked, ...]:
         """Each ring's counters since the last take."""
 
-    def followed(self) -> Followed:
-        """The sequence accounting since the start, by address and port."""
+    def followed(self, histograms: bool = True) -> Followed:
+        """The sequence accounting since the start, by address, port and scope; without ``histograms`` it costs less."""
 
     def close(self) -> None:
         """Lets go of the rings' memory."""
 
 
 def open_walker(
-    areas: Sequence[Area], framing: Framing | None = None, fixed_now_ns: int = 0, choice: str | None = None
+    areas: Sequence[Area], following: Following | None = None, fixed_now_ns: int = 0, choice: str | None = None
 ) -> Walker:
     """The best walker that runs here.
 
     Args:
         areas: the rings' memory.
-        framing: where datagrams carry their number; None: no sequence accounting.
+        following: which datagrams carry numbers, and where; None: no sequence accounting.
         fixed_now_ns: CLOCK_REALTIME to measure latencies against; 0 reads the clock.
         choice: ``native``, ``python``, or None to obey the environment and else take the best.
 
@@ -81,10 +81,10 @@ def open_walker(
     if choice not in (None, "native", "python"):
         raise WalkerMissing(f"{CHOICE} must be native or python, not {choice[:40]!r}")
     if choice == "python":
-        return PythonWalker(areas, framing, fixed_now_ns)
+        return PythonWalker(areas, following, fixed_now_ns)
     try:
-        return NativeWalker(areas, framing, fixed_now_ns)
+        return NativeWalker(areas, following, fixed_now_ns)
     except WalkerMissing:
         if choice == "native":
             raise
-        return PythonWalker(areas, framing, fixed_now_ns)
+        return PythonWalker(areas, following, fixed_now_ns)

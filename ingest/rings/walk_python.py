@@ -10,28 +10,29 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 
-from ingest.histogram import BUCKETS, Histogram, bucket_of
-from ingest.rings.counters import NOTHING, Followed, Walked
+from ingest.rings.counters import KINDS, NOTHING, Followed, Walked
+from ingest.rings.datagram_python import Sequences
 from ingest.rings.layout import (
     STATUS_LOSING,
     STATUS_USER,
     V2,
     V2_HEADER,
-    V2_PROTOCOL,
+    V2_LINK,
     V3_BLOCK_HEADER,
     V3_BLOCK_STATUS,
     V3_HEADER,
-    V3_PROTOCOL,
+    V3_LINK,
     Area,
-    Framing,
+    Following,
 )
-from ingest.rings.sequence_python import Sequences
+from ingest.rings.packet_names import names
+from ingest.rings.sequence_python import Latencies
 from ingest.rings.walk import Ended, WalkerMissing
 
 _V2_FRAME = struct.Struct("=IIIHHII")  # status, length, captured, mac, net, seconds, nanoseconds
 _V3_FRAME = struct.Struct("=IIIIIIHH")  # next, seconds, nanoseconds, captured, length, status, mac, net
 _V3_BLOCK = struct.Struct("=II")  # packets, offset of the first, at byte 12
-_PROTOCOL = struct.Struct(">H")
+_LINK = struct.Struct(">2xH6xB")  # ethertype, packet type
 _SECOND_NS = 1_000_000_000
 _BATCH = 64
 _FAILURES = select.POLLERR | select.POLLHUP | select.POLLNVAL
@@ -77,10 +78,10 @@ class _RingWalk:
         self._clear()
 
     def _clear(self) -> None:
-        self._packets = self._octets = self._truncated = self._losing = 0
+        self._packets = self._octets = self._truncated = self._losing = self._unstamped = 0
         self._malformed_frames = self._malformed_blocks = 0
-        self._negative = self._max_ns = 0
-        self._buckets = [0] * BUCKETS
+        self._kinds = dict.fromkeys(KINDS, 0)
+        self._latency = Latencies()
 
     def take(self) -> Walked:
         if not (self._packets or self._malformed_frames or self._malformed_blocks):
@@ -92,7 +93,9 @@ class _RingWalk:
             malformed_frames=self._malformed_frames,
             malformed_blocks=self._malformed_blocks,
             losing=self._losing,
-            latency=Histogram(tuple(self._buckets), self._negative, self._max_ns),
+            unstamped=self._unstamped,
+            **self._kinds,
+            latency=self._latency.read(),
         )
         self._clear()
         return taken
@@ -125,7 +128,7 @@ class _RingWalk:
                 if mac < V2_HEADER:
                     self._malformed_frames += 1
                 else:
-                    self._account(start, size, V2_PROTOCOL, length, captured, mac, net, seconds, nanoseconds, status, now)
+                    self._account(start, size, V2_LINK, length, captured, mac, net, seconds, nanoseconds, status, now)
                 self._fence()
                 words[start >> 2] = 0
                 self._cursor = self._cursor + 1 if self._cursor + 1 < units else 0
@@ -167,14 +170,14 @@ class _RingWalk:
                 self._malformed_frames += 1
             else:
                 size_here = following if left > 1 else room
-                self._account(start + at, size_here, V3_PROTOCOL, length, captured, mac, net, seconds, nanoseconds, status, now)
+                self._account(start + at, size_here, V3_LINK, length, captured, mac, net, seconds, nanoseconds, status, now)
             at += following
 
     def _account(
         self,
         start: int,
         size: int,
-        protocol_at: int,
+        link_at: int,
         length: int,
         captured: int,
         mac: int,
@@ -192,19 +195,20 @@ class _RingWalk:
         self._octets += length
         if captured < length:
             self._truncated += 1
+        stamp_ns = seconds * _SECOND_NS + nanoseconds
+        timed = now >= stamp_ns and status & self._area.stamp_kind == self._area.stamp_kind
+        if timed or now < stamp_ns:
+            self._latency.add(now - stamp_ns)
+        else:
+            self._unstamped += 1
+        protocol, packet_type = _LINK.unpack_from(self._bytes, start + link_at)
+        at, stop = start + min(net, end), start + end
         if status & STATUS_LOSING:
             self._losing += 1
-        stamp_ns = seconds * _SECOND_NS + nanoseconds
-        latency = now - stamp_ns
-        if latency < 0:
-            self._negative += 1
-        else:
-            self._buckets[bucket_of(latency)] += 1
-            if latency > self._max_ns:
-                self._max_ns = latency
+        for name in names(self._bytes, at, stop, protocol, status, length, packet_type, self._area.super_bytes):
+            self._kinds[name] += 1
         if self._sequences is not None and net < end:
-            (protocol,) = _PROTOCOL.unpack_from(self._bytes, start + protocol_at)
-            self._sequences.datagram(self._bytes, start + net, start + end, protocol, stamp_ns)
+            self._sequences.datagram(self._bytes, at, stop, protocol, stamp_ns, now, timed)
 
 
 class PythonWalker:
@@ -212,9 +216,9 @@ class PythonWalker:
 
     name = "python"
 
-    def __init__(self, areas: Sequence[Area], framing: Framing | None = None, fixed_now_ns: int = 0) -> None:
+    def __init__(self, areas: Sequence[Area], following: Following | None = None, fixed_now_ns: int = 0) -> None:
         fence = memory_fence()
-        self._sequences = Sequences(framing) if framing is not None else None
+        self._sequences = Sequences(following) if following is not None else None
         self._rings = [_RingWalk(area, self._sequences, fixed_now_ns, fence) for area in areas]
         self._stopped = False
 
@@ -250,9 +254,9 @@ class PythonWalker:
         """See Walker."""
         return tuple(ring.take() for ring in self._rings)
 
-    def followed(self) -> Followed:
+    def followed(self, histograms: bool = True) -> Followed:
         """See Walker."""
-        return self._sequences.followed() if self._sequences is not None else Followed()
+        return self._sequences.followed(histograms) if self._sequences is not None else Followed()
 
     def close(self) -> None:
         """See Walker."""

@@ -65,6 +65,7 @@ def _number(text: str, lowest: int, highest: int, what: str) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Reads and reports. 1 where no ring can be had, or the interface vanished."""
     from ingest.rings.framing import parse_framing
+    from ingest.rings.layout import Following
     from ingest.rings.packet import PacketRing, RingError, WalkerMissing
     from ingest.rings.source import SourceError, parse_source
 
@@ -79,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
             mode=arguments.mode,
             rings=arguments.rings,
             cpu=arguments.cpu,
-            framing=framing,
+            following=Following((framing,)) if framing is not None else None,
             promiscuous=arguments.promiscuous,
         )
         with ring, _stopped_by_signals(ring), _undisturbed():
@@ -153,7 +154,7 @@ def interval_text(report: "RingReport") -> str:
         f"  p99 {_microseconds(latency.percentile(99))}  max {_microseconds(latency.max_ns if latency.total else None)}"
     )
     lost = sum(stream.lost for stream in report.followed.streams)
-    return text + (f"  {lost:,} lost of the feed so far" if report.framing else "")
+    return text + (f"  {lost:,} lost of the feed so far" if report.feed else "")
 
 
 def report_text(report: "RingReport") -> str:
@@ -170,13 +171,13 @@ def report_text(report: "RingReport") -> str:
         (walked.malformed_frames + walked.malformed_blocks, "malformed, skipped"),
         (walked.latency.negative, "stamped later than they were read: the wall clock was set back; not among the percentiles"),
         (report.followed.unread, "datagrams of the feed's port without a readable number (fragments, too short)"),
-        (report.followed.unfollowed, "datagrams of streams beyond the 64 that are followed"),
+        (report.followed.unfollowed, "datagrams of streams beyond the 1024 that are followed"),
     )
     lines += [f"{count:,} {what}" for count, what in notes if count]
     if report.seconds > 0:
         share = report.reader_cpu_ns / report.seconds / 1e7
         lines.append(f"the reader used {share:.1f} % of a CPU, last CPU {report.reader_cpu}")
-    if report.framing:
+    if report.feed:
         lines.append(_feeds(report))
     return "\n".join(lines)
 
@@ -192,7 +193,7 @@ def _row(core: str, ring: "RingCounters") -> tuple[str, ...]:
 def _feeds(report: "RingReport") -> str:
     headers = ("stream", "received", "lost", "duplicate", "reordered", "outside", "resets")  # StreamCounters' own names
     rows = [(stream.stream, *(f"{getattr(stream, name):,}" for name in headers[1:])) for stream in report.followed.streams]
-    return table(headers, rows, "lrrrrrr") if rows else f"no datagram of {report.framing} came"
+    return table(headers, rows, "lrrrrrr") if rows else f"no datagram of {report.feed} came"
 
 
 def _microseconds(value_ns: int | None) -> str:

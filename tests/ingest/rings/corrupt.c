@@ -82,33 +82,48 @@ int main(int argc, char **argv)
         return 2;
     state = strtoull(argv[1], NULL, 10) * 2 + 88172645463325252u;
     uint64_t totals[4] = {0};
+    struct stream *streams = calloc(STREAMS, sizeof *streams);
+    struct arrivals *arrivals = calloc(4, sizeof *arrivals);
     for (long round = atol(argv[2]); round; round--) {
         uint32_t version = 2 + any(2), units = 1 + any(6), size = version == 2 ? 128u << any(3) : 512u << any(4);
         uint8_t *memory = calloc(units, size);
         struct ring *ring = calloc(1, sizeof *ring);
         struct sequences *sequences = calloc(1, sizeof *sequences);
-        sequences->framing = (struct framing){.sequence_offset = any(3) ? 10 : any(70), .sequence_width = any(2) ? 8 : 4,
-            .count_offset = any(3) ? 18 : any(70), .count_width = any(2) ? 2 : 0, .big_endian = any(4) != 0};
+        struct framing *framings = calloc(2, sizeof *framings);
+        struct line lines[] = {{.address = {239 | 1 << 8 | 1 << 16 | 1 << 24}, .place = 30001 | 4 << 16, .framing = 1, .channel = 1},
+            {.address = {239 | 1 << 8 | 1 << 16 | 2 << 24}, .place = 30001 | 4 << 16, .channel = 1, .line = 1}};
+        framings[0] = (struct framing){.sequence_offset = 10, .sequence_width = 8, .count_offset = 18, .count_width = 2,
+            .big_endian = 1, .end_count = 0xffff, .epoch_width = any(2) ? 10 : 0};
+        framings[1] = (struct framing){.sequence_offset = any(3) ? 10 : any(70), .sequence_width = any(2) ? 8 : 4,
+            .count_offset = any(3) ? 18 : any(70), .count_width = any(2) ? 2 : 0, .big_endian = any(4) != 0,
+            .scope_offset = any(60), .scope_width = any(9), .epoch_offset = any(60), .epoch_width = any(17),
+            .high_offset = any(70), .high_mask = any(4) ? 0 : 0x70, .chain_offset = any(70), .chain_width = any(3) ? 0 : 2,
+            .time_offset = any(70), .time_kind = any(4), .zero_unsequenced = any(2), .flag_offset = any(3) ? 0 : any(70)};
+        *sequences = (struct sequences){.framings = framings, .streams = streams, .lines = lines, .arrivals = arrivals,
+            .framing_count = 2, .line_count = any(2) ? 0 : 2, .merged_limit = 4, .others = any(3)};
+        quietcore_walk_prepare(sequences);
         *ring = (struct ring){.memory = memory, .fixed_now_ns = 1000u * UINT64_C(1000000000) + any(2000000), .version = version,
-            .unit_bytes = size, .units = units};
+            .unit_bytes = size, .units = units, .stamp_kind = any(4) ? 0 : 1u << 29, .super_bytes = any(3) ? 0 : any(2000)};
         for (uint32_t unit = 0; unit < units; unit++)
             (version == 3 ? make_block : any(2) ? make_frame : make_short)(memory + unit * size, size);
         for (uint32_t writes = any(6); writes; writes--)
             put32(memory + any(units) * size + (any(2) ? any(112) : any(size - 3)), hostile());
         quietcore_walk_drain(ring, sequences);
         quietcore_walk_drain(ring, sequences);
-        uint64_t held = ring->negative;
+        uint64_t held = ring->latency.negative + ring->unstamped;
         for (int i = 0; i < BUCKETS; i++)
-            held += ring->buckets[i];
+            held += ring->latency.buckets[i];
         if (held != ring->packets) {
             fprintf(stderr, "the histogram holds %llu of %llu\n", (unsigned long long)held, (unsigned long long)ring->packets);
             return 1;
         }
         totals[0] += ring->packets, totals[1] += ring->malformed_frames, totals[2] += ring->malformed_blocks;
-        for (int i = 0; i < STREAMS; i++)
-            totals[3] += sequences->streams[i].received;
-        free(memory), free(ring), free(sequences);
+        for (uint32_t i = 0; i < sequences->used; i++)
+            catch_up(&streams[i]), totals[3] += streams[i].expected - streams[i].behind;
+        memset(streams, 0, sequences->used * sizeof *streams), memset(arrivals, 0, sequences->merged_used * sizeof *arrivals);
+        free(memory), free(ring), free(sequences), free(framings);
     }
+    free(streams), free(arrivals);
     printf("%llu %llu %llu %llu\n", (unsigned long long)totals[0], (unsigned long long)totals[1],
            (unsigned long long)totals[2], (unsigned long long)totals[3]);
     return 0;

@@ -18,6 +18,7 @@ class Packet:
     age_ns: int = 1000
     length: int | None = None  # on the wire; None: all of it was captured
     status: int = 1
+    packet_type: int = 0  # PACKET_HOST
 
 
 def udp4(payload: bytes, address: str = "239.1.1.1", port: int = 30001, fragment: int = 0x4000, options: bytes = b"") -> bytes:
@@ -57,7 +58,7 @@ def _frame(packet: Packet, version: int, room: int) -> bytes:
     length = packet.length if packet.length is not None else len(ethernet)
     length = max(length, len(captured))
     seconds, nanoseconds = divmod(NOW_NS - packet.age_ns, 1_000_000_000)
-    address = struct.pack("=HHiHBB8s", 17, 0, 3, 1, 0, 6, b"")
+    address = struct.pack("=HHiHBB8s", 17, 0, 3, 1, packet.packet_type, 6, b"")
     address = address[:2] + struct.pack(">H", packet.protocol) + address[4:]
     if version == V2:
         header = struct.pack("=IIIHHIIHHI", packet.status, length, len(captured), mac, net, seconds, nanoseconds, 0, 0, 0)

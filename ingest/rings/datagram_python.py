@@ -1,0 +1,253 @@
+"""From the network header of a packet to the number that it carries, as ``datagram.h`` does it: for the walker in Python."""
+
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+from ingest.histogram import EMPTY
+from ingest.rings.counters import ChannelCounters, Followed, StreamCounters
+from ingest.rings.layout import LAST_SEQUENCE, STREAMS, Following, Framing, Line
+from ingest.rings.packet_names import ETHERTYPE_IPV4, ETHERTYPE_IPV6, untagged
+from ingest.rings.sequence_python import Arrivals, Numbers, SequencedStream
+
+MERGED_EACH = 16  # scopes of one channel whose two lines are brought together
+_IPV4 = struct.Struct(">B5xHxB6x4s")  # version and length, fragment, protocol, destination
+_UDP = struct.Struct(">2xHH")  # destination port, length
+_UDP_PROTOCOL = 17
+_TIMES: dict[int, Callable[[bytes, Literal["big", "little"]], int]] = {
+    1: int.from_bytes,
+    2: lambda raw, order: int.from_bytes(raw[:4], order) * 1_000_000_000 + int.from_bytes(raw[4:], order),
+    3: lambda raw, order: int.from_bytes(raw, order) * 1_000_000,
+}
+
+
+class _Channel:
+    """What both lines bring together."""
+
+    def __init__(self) -> None:
+        self.merged = SequencedStream()
+        self.arrivals = Arrivals()
+
+    def follow(self, line: int, numbers: Numbers) -> None:
+        if self.merged.follow(numbers):
+            self.arrivals.arrive(line, numbers)
+
+
+_Key = tuple[bytes, int, int]  # address, port, scope
+
+
+class Sequences:
+    """The streams of one walker, told apart by destination address, port and scope."""
+
+    def __init__(self, following: Following) -> None:
+        self._following = following
+        self._lines = {(line.address, line.port): line for line in reversed(following.lines)}
+        self._streams: dict[_Key, tuple[SequencedStream, Framing, Line | None]] = {}
+        self._channels: dict[tuple[int, int], tuple[_Channel, Framing]] = {}
+        self._unread = self._unfollowed = self._ignored = 0
+
+    def datagram(
+        self, buffer: memoryview, start: int, end: int, protocol: int, stamp_ns: int, now_ns: int, timed: bool
+    ) -> None:
+        """One packet: ``start`` is its network header, ``end`` behind its last captured byte, ``protocol`` its ethertype.
+
+        ``timed``: its latency counts.
+        """
+        protocol, start = untagged(buffer, start, end, protocol)
+        found = self._ip(buffer, start, end, protocol)
+        if found is None:
+            return
+        header, address = found
+        if end - start < header + 8:
+            self._unread += 1
+            return
+        port, length = _UDP.unpack_from(buffer, start + header)
+        line = self._lines.get((address, port))
+        framing = self._framing(line, port)
+        if framing is None:
+            return
+        payload = start + header + 8
+        data = bytes(buffer[payload : min(end, payload + max(0, length - 8))])
+        numbers = self._numbers(framing, data, stamp_ns)
+        if numbers is not None:
+            latency = now_ns - stamp_ns if timed else -1
+            self._numbered((address, port, _scope(framing, data)), framing, line, numbers, data, latency, now_ns)
+
+    def _framing(self, line: Line | None, port: int) -> Framing | None:
+        if line is not None:
+            return self._following.framings[line.framing]
+        if self._following.others is None:
+            return None
+        framing = self._following.framings[self._following.others]
+        return None if framing.port and framing.port != port else framing
+
+    def _ip(self, buffer: memoryview, start: int, end: int, protocol: int) -> tuple[int, bytes] | None:
+        """Header length and destination of a whole UDP datagram; None for everything else."""
+        if protocol == ETHERTYPE_IPV4 and end - start >= 20:
+            first, fragment, carried, address = _IPV4.unpack_from(buffer, start)
+            if first >> 4 != 4 or carried != _UDP_PROTOCOL:
+                return None
+            if fragment & 0x3FFF:
+                self._unread += 1
+                return None
+            header = (first & 15) * 4
+            return (header, address) if header >= 20 else None
+        if protocol == ETHERTYPE_IPV6 and end - start >= 40 and buffer[start] >> 4 == 6 and buffer[start + 6] == _UDP_PROTOCOL:
+            return 40, bytes(buffer[start + 24 : start + 40])
+        return None
+
+    def _numbers(self, framing: Framing, data: bytes, stamp_ns: int) -> Numbers | None:
+        flag = data[framing.flag_offset] if framing.flag_width and len(data) > framing.flag_offset else None
+        if flag in framing.flag_ignored:
+            self._ignored += 1
+            return None
+        if len(data) < _needed(framing):
+            self._unread += 1
+            return None
+        order: Literal["big", "little"] = "big" if framing.big_endian else "little"
+        sequence = int.from_bytes(data[framing.sequence_offset :][: framing.sequence_width], order)
+        if framing.zero_unsequenced and not sequence:
+            self._ignored += 1
+            return None
+        if sequence > LAST_SEQUENCE:
+            self._unread += 1
+            return None
+        count = _chained(framing, data, order) if framing.chain_width else _count(framing, data, order)
+        return Numbers(sequence, count, _epoch(framing, data), stamp_ns, flag in framing.flag_resets)
+
+    def _numbered(
+        self, key: _Key, framing: Framing, line: Line | None, numbers: Numbers, data: bytes, latency_ns: int, now_ns: int
+    ) -> None:
+        if key not in self._streams and len(self._streams) + len(self._channels) >= STREAMS:
+            self._unfollowed += 1
+            return
+        stream, framing, line = self._streams.setdefault(key, (SequencedStream(), framing, line))
+        numbers = _whole(framing, stream, numbers, data)
+        stream.follow(numbers)
+        stream.latency.add(latency_ns)
+        if framing.time_kind:
+            _timed(framing, stream, data, now_ns)
+        if line is not None and line.channel is not None:
+            self._merge(line.channel, line.line, key[2], framing, numbers)
+
+    def _merge(self, channel: int, line: int, scope: int, framing: Framing, numbers: Numbers) -> None:
+        limit = len(self._following.channels) * MERGED_EACH
+        full = len(self._channels) >= limit or len(self._streams) + len(self._channels) >= STREAMS
+        if (channel, scope) not in self._channels:
+            if full:
+                return
+            self._channels[channel, scope] = (_Channel(), framing)
+        self._channels[channel, scope][0].follow(line, numbers)
+
+    def followed(self, histograms: bool) -> Followed:
+        """See ``ingest.rings.walk.Walker``."""
+        streams = [
+            self._stream(key, stream, framing, line, histograms) for key, (stream, framing, line) in self._streams.items()
+        ]
+        channels = [
+            ChannelCounters(
+                name=self._following.channels[channel],
+                scope=scope if framing.scope_width else None,
+                received=found.merged.received,
+                lost=found.merged.lost,
+                both=found.arrivals.both,
+                wins=(found.arrivals.wins[0], found.arrivals.wins[1]),
+                skew=(found.arrivals.skew[0].read(), found.arrivals.skew[1].read()),
+            )
+            for (channel, scope), (found, framing) in self._channels.items()
+        ]
+        return Followed(
+            tuple(sorted(streams, key=lambda s: (s.address, s.port, s.scope or 0))),
+            tuple(sorted(channels, key=lambda c: (c.name, c.scope or 0))),
+            self._unread,
+            self._unfollowed,
+            self._ignored,
+        )
+
+    def _stream(
+        self, key: _Key, stream: SequencedStream, framing: Framing, line: Line | None, histograms: bool
+    ) -> StreamCounters:
+        channel = line.channel if line is not None else None
+        return StreamCounters(
+            address=key[0],
+            port=key[1],
+            framing=framing.name,
+            scope=key[2] if framing.scope_width else None,
+            received=stream.received,
+            lost=stream.lost,
+            duplicate=stream.duplicate,
+            reordered=stream.reordered,
+            outside=stream.outside,
+            resets=stream.resets,
+            heartbeats=stream.heartbeats,
+            channel=self._following.channels[channel] if channel is not None else None,
+            line="AB"[line.line] if line is not None and channel is not None else "",
+            latency=stream.latency.read() if histograms else EMPTY,
+            sent=stream.sent.read() if histograms and framing.time_kind else EMPTY,
+            nearest_ns=stream.nearest_ns,
+        )
+
+
+def _needed(framing: Framing) -> int:
+    ends = [
+        (framing.sequence_offset, framing.sequence_width),
+        (framing.count_offset, framing.count_width),
+        (framing.scope_offset, framing.scope_width),
+        (framing.epoch_offset, framing.epoch_width),
+        (framing.chain_offset, framing.chain_width),
+        (framing.time_offset, 8 if framing.time_kind else 0),
+        (framing.high_offset, 1 if framing.high_mask else 0),
+        (framing.flag_offset, framing.flag_width),
+    ]
+    return max(offset + width for offset, width in ends if width)
+
+
+def _count(framing: Framing, data: bytes, order: Literal["big", "little"]) -> int:
+    if not framing.count_width:
+        return 1
+    count = int.from_bytes(data[framing.count_offset :][: framing.count_width], order)
+    return 0 if framing.end_count and count == framing.end_count else count
+
+
+def _chained(framing: Framing, data: bytes, order: Literal["big", "little"]) -> int:
+    count = at = 0
+    while at + framing.chain_offset + framing.chain_width <= len(data):
+        length = int.from_bytes(data[at + framing.chain_offset :][: framing.chain_width], order)
+        if not length:
+            break
+        count += 1
+        at += length
+    return count
+
+
+def _scope(framing: Framing, data: bytes) -> int:
+    return int.from_bytes(data[framing.scope_offset :][: framing.scope_width], "little")
+
+
+def _epoch(framing: Framing, data: bytes) -> bytes:
+    raw = data[framing.epoch_offset :][: framing.epoch_width]
+    return bytes((raw[0] & framing.epoch_mask,)) if framing.epoch_mask and raw else raw
+
+
+def _whole(framing: Framing, stream: SequencedStream, numbers: Numbers, data: bytes) -> Numbers:
+    """The number with those bits that the field does not hold."""
+    sequence = numbers.sequence
+    if framing.high_mask:
+        sequence |= (data[framing.high_offset] & framing.high_mask) // (framing.high_mask & -framing.high_mask) << 32
+    elif framing.sequence_width == 4 and not stream.started:
+        sequence |= 1 << 32
+    elif framing.sequence_width == 4:  # 0 comes after 4294967295: the number that is nearest to the expected
+        step = (sequence - stream.expected) & 0xFFFFFFFF
+        sequence = stream.expected + step - (step >> 31 << 32)
+    return replace(numbers, sequence=sequence)
+
+
+def _timed(framing: Framing, stream: SequencedStream, data: bytes, now_ns: int) -> None:
+    sent_ns = _TIMES[framing.time_kind](data[framing.time_offset :][:8], "big" if framing.big_endian else "little")
+    if not sent_ns & 0xFFFFFFFFFFFFFFFF:
+        return
+    wrapped = (now_ns - sent_ns) & 0xFFFFFFFFFFFFFFFF  # a send time may be anything
+    difference = wrapped - (wrapped >> 63 << 64)
+    stream.nearest_ns = difference if stream.nearest_ns is None else min(stream.nearest_ns, difference)
+    stream.sent.add(difference)
