@@ -37,6 +37,7 @@ class Step:
     ``asked_per_s`` None: as fast as it went. ``sent`` = ``read`` + ``ring_drops`` + ``before_ring`` + ``unaccounted``, where
     ``before_ring`` were dropped on their way by the receiving CPU's full backlog. ``missing`` are the numbers 1 to the last
     one of each stream that were never read, counted by the reader from the packets alone: it knows nothing of drops.
+    ``refused``: how often the kernel told the sender of such a backlog; it sent that number again, so nothing was lost.
     """
 
     asked_per_s: int | None
@@ -49,6 +50,7 @@ class Step:
     before_ring: int
     missing: int
     duplicate: int
+    refused: int
     report: RingReport
 
     @property
@@ -86,6 +88,7 @@ class Step:
             "before_ring": self.before_ring,
             "missing": self.missing,
             "duplicate": self.duplicate,
+            "refused": self.refused,
             "unaccounted": self.unaccounted,
             "latency": {f"p{p:g}_ns": latency.percentile(p) for p in (50, 99, 99.9)} | {"max_ns": latency.max_ns},
             "reader": {"cpu": self.report.reader_cpu, "cpu_percent": round(self.reader_cpu_percent, 2)},
@@ -142,9 +145,10 @@ class Measurement:
     def _read(self, ring: PacketRing, load: Load, rate_per_s: int | None, seconds: float) -> Step:
         before = self._pair.counters()
         sent: Sent | None = None
-        came, limit = PairCounters(0, 0), 0.0
+        arrived = dropped = 0
+        limit = 0.0
         reading = ring.run(None, _TICK_S)
-        next(reading)  # the reader is at work
+        next(reading, None)  # the reader is at work
         load.start(rate_per_s, seconds=seconds)
         if self.stopped:
             load.stop()
@@ -153,9 +157,9 @@ class Measurement:
                 if not load.ended():
                     continue
                 sent, limit = load.result(), time.monotonic() + _ARRIVE_S
-                came = _between(before, self._pair.counters(), sent)
+                arrived, dropped = _between(before, self._pair.counters(), sent)
             # A ring that is closed earlier would not have been offered what lies in the backlog.
-            if ring.report().total.reached >= came.arrived or time.monotonic() > limit:
+            if ring.report().total.reached >= arrived or time.monotonic() > limit:
                 ring.stop()
         report = ring.report()
         if sent is None or report.error is not None:
@@ -169,20 +173,22 @@ class Measurement:
             seconds=sent.seconds,
             read=report.total.walked.packets,
             ring_drops=report.total.drops,
-            before_ring=came.dropped,
+            before_ring=dropped,
             missing=sent.sent - sum(stream.received for stream in streams),
             duplicate=sum(stream.duplicate for stream in streams),
+            refused=sent.refused,
             report=report,
         )
 
 
-def _between(before: PairCounters, after: PairCounters, sent: Sent) -> PairCounters:
-    """What of ``sent`` arrived at the far interface, and what the pair counts as dropped on the way.
+def _between(before: PairCounters, after: PairCounters, sent: Sent) -> tuple[int, int]:
+    """How many of ``sent`` reached the ring, and how many were dropped before it.
 
-    Injected frames do not cross the pair. Newer kernels tell the sender of a drop (drivers/net/veth.c, NET_XMIT_DROP), which
-    then sends that number again: such a packet was dropped, but is not among those that were sent.
+    Injected frames do not cross the pair. Where the kernel tells the sender of a drop (drivers/net/veth.c, NET_XMIT_DROP; 6.18
+    does), the sender takes the same number again: such a packet was dropped, but is not among those that were sent.
     """
     if sent.means == "xdp":
-        return PairCounters(sent.sent, 0)
+        dropped = after.dropped_inside - before.dropped_inside
+        return sent.sent - dropped, dropped
     arrived = after.arrived - before.arrived
-    return PairCounters(arrived, min(after.dropped - before.dropped, max(0, sent.sent - arrived)))
+    return arrived, min(after.dropped - before.dropped, max(0, sent.sent - arrived))

@@ -25,6 +25,7 @@ CAPABILITIES = {"CAP_SYS_ADMIN": 21, "CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
 _OWN_NAMESPACE = "/proc/thread-self/ns/net"
 # Neighbour discovery would be counted among our packets.
 _NO_IPV6 = ("/proc/sys/net/ipv6/conf/all/disable_ipv6", "/proc/sys/net/ipv6/conf/default/disable_ipv6")
+_RECEIVED, _RECEIVED_DROPPED, _SENT_DROPPED = 1, 3, 11  # columns of /proc/net/dev
 
 _Result = TypeVar("_Result")
 
@@ -82,13 +83,16 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True)
 class PairCounters:
-    """Packets that the far interface took over from the near one, and packets that it did not.
+    """Packets on their way through a pair.
 
-    ``dropped``: the backlog of the CPU was full (net.core.netdev_max_backlog), or the interface down.
+    ``arrived`` at the far interface. ``dropped`` on the way there: the backlog of the CPU was full
+    (net.core.netdev_max_backlog), or the interface down. ``dropped_inside``: by the far interface after that, in the backlog
+    of the CPU to which receive packet steering (net.core.rps_default_mask) sent them.
     """
 
     arrived: int
     dropped: int
+    dropped_inside: int
 
 
 class VethPair:
@@ -132,9 +136,8 @@ class VethPair:
         Raises:
             NamespaceError: the interfaces are gone.
         """
-        return PairCounters(
-            arrived=self.far.call(_device_counter, self.into, 1), dropped=self.near.call(_device_counter, self.out, 11)
-        )
+        near, far = self.near.call(_device_counters, self.out), self.far.call(_device_counters, self.into)
+        return PairCounters(arrived=far[_RECEIVED], dropped=near[_SENT_DROPPED], dropped_inside=far[_RECEIVED_DROPPED])
 
     def close(self) -> None:
         """Lets go of both namespaces; the pair goes with the last process in them."""
@@ -204,11 +207,10 @@ def _set_up(name: str) -> None:
         netlink.link("set", index=netlink.link_lookup(ifname=name)[0], state="up")
 
 
-def _device_counter(name: str, column: int) -> int:
-    """A column of /proc/net/dev: 1 is packets received, 11 is packets dropped on their way out."""
+def _device_counters(name: str) -> list[int]:
     with open("/proc/thread-self/net/dev", encoding="ascii", errors="replace") as lines:
         for line in lines:
             found, _, values = line.strip().partition(":")
             if found == name:
-                return int(values.split()[column])
+                return [int(value) for value in values.split()]
     raise NamespaceError(f"interface {name} is gone")

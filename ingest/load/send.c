@@ -9,6 +9,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <sched.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -153,7 +154,8 @@ EXPORT int quietcore_send_run(struct sending *load)
         if (done > 0) {
             load->sent += (uint64_t)done;
         } else if (errno == ENOBUFS || errno == EAGAIN || errno == EINTR) {
-            load->refused++; /* not sent: its number is used again */
+            load->refused++; /* not sent: its number is used again, once ksoftirqd has had its turn */
+            sched_yield();
         } else {
             failed = errno;
             break;

@@ -27,12 +27,11 @@ own numbers (missing). No interface of the host is touched, and nothing is left 
 
 by:
   sendmmsg    a packet socket, in batches; up to 600,000 packets/s
-  xdp         frames that the kernel injects into the receiving interface (bpf(2), Linux 5.18); above
+  xdp         above: the kernel injects frames into the receiving interface (bpf(2), Linux 5.18)
   python      where the native sender was not built; up to some 100,000 packets/s
 
 Reader and sender run on CPUs that are neither isolated nor given away by the active profile. What is lost at the highest
-rate need not worry anybody whose feeds are slower; what is lost below it should: a ring of more than a second's depth
-loses nothing because of one pause.
+rate need not worry anybody whose feeds are slower; what is lost below it should.
 
 exit status:
   0  nothing was lost
@@ -249,7 +248,9 @@ def _tell(step: "Step", first: bool) -> None:
         _line((asked, f"{step.rate_per_s:,.0f}", step.means, *counts, *times, f"{step.reader_cpu_percent:.1f} %")), flush=True
     )
     if step.before_ring:
-        say(f"note: {step.before_ring:,} of these were dropped before the ring: the sender's CPU had too much else to do")
+        say(f"note: {step.before_ring:,} of these were dropped before the ring: the receiving CPU's backlog was full")
+    if step.refused:
+        say(f"note: the sender was refused {step.refused:,} times and sent again: its CPU's backlog was full")
     if step.note:
         say(f"note: {step.note}")
 
