@@ -10,8 +10,8 @@ import platform
 import struct
 from dataclasses import dataclass, field
 
-# The C library has no wrapper for bpf(2).
-_SYSCALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
+# The C library has no wrapper for bpf(2). Little-endian machines alone: `struct bpf_insn` has its registers in bit fields.
+_SYSCALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361}
 _MAP_CREATE, _PROG_LOAD, _PROG_TEST_RUN = 0, 5, 10
 _MAP_TYPE_ARRAY = 2
 _PROG_TYPE_XDP = 6

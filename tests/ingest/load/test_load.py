@@ -108,16 +108,16 @@ def test_a_load_is_started_again(pair: VethPair) -> None:
             assert load.result(20).sent == load.result(20).sent == packets
 
 
-def test_the_injector_is_faster_than_any_socket(pair: VethPair, compiled: None) -> None:
-    best = {}
-    for means in ("sendmmsg", "xdp"):
-        with Load(pair, means=means) as load:
-            rates = []
-            for _ in range(3):
-                load.start(None, seconds=0.15)
-                rates.append(load.result(20).rate_per_s)
-            best[means] = max(rates)
-    assert best["xdp"] > 1.05 * best["sendmmsg"], best
+def test_the_injector_is_faster_than_a_socket(pair: VethPair, compiled: None) -> None:
+    best = {"sendmmsg": 0.0, "xdp": 0.0}
+    for _ in range(6):  # other processes take their share now of the one, now of the other
+        for means, before in best.items():
+            with Load(pair, means=means) as load:
+                load.start(None, seconds=0.1)
+                best[means] = max(before, load.result(20).rate_per_s)
+        if best["xdp"] > 1.2 * best["sendmmsg"]:
+            return
+    raise AssertionError(best)
 
 
 def test_a_sender_that_is_killed(pair: VethPair) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from ingest.load.measure import Measurement, Setup, Step
 from ingest.load.namespaces import VethPair
-from ingest.load.sender import MEANS
 
 
 def check(step: Step) -> None:
@@ -77,10 +76,10 @@ def test_steps_follow_each_other_on_one_pair(pair: VethPair) -> None:
         check(measurement.step(rate, 0.1))
 
 
-@pytest.mark.parametrize("means", MEANS)
+@pytest.mark.parametrize("means", ["sendmmsg", "xdp"])
 def test_a_step_that_is_stopped_is_complete(pair: VethPair, means: str) -> None:
     measurement = Measurement(pair, Setup(means=means))
-    timer = threading.Timer(0.5, measurement.stop)
+    timer = threading.Timer(0.4, measurement.stop)
     timer.start()
     began = time.monotonic()
     step = measurement.step(100_000, 100)
