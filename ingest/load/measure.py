@@ -59,6 +59,11 @@ class Step:
         return self.sent / self.seconds if self.seconds > 0 else 0.0
 
     @property
+    def fell_short(self) -> bool:
+        """Whether the sender stayed more than a tenth below the rate that was asked for: its CPU had other work."""
+        return self.asked_per_s is not None and self.rate_per_s < 0.9 * self.asked_per_s
+
+    @property
     def unaccounted(self) -> int:
         """Packets that were neither read nor reported as dropped; negative where more came than was sent."""
         return self.sent - self.read - self.ring_drops - self.before_ring
@@ -79,6 +84,7 @@ class Step:
         return {
             "asked_per_s": self.asked_per_s,
             "sent_per_s": round(self.rate_per_s),
+            "fell_short": self.fell_short,
             "means": self.means,
             "note": self.note,
             "sent": self.sent,

@@ -15,7 +15,7 @@ from ingest.load.measure import Step
 from ingest.load.namespaces import missing_capabilities
 from ingest.rings.counters import RingCounters, RingReport
 from ui.cli.main import main
-from ui.cli.selftest import judge
+from ui.cli.selftest import _tell, judge
 
 PROJECT = Path(__file__).parents[2]
 QUIETCORE = [sys.executable, "-m", "ui.cli.main"]
@@ -195,3 +195,13 @@ def test_the_verdict() -> None:
         assert judge([wrong], 1)[0] == 1
     assert judge([step(500)], None)[0] == 130
     assert judge([], None)[0] == 130
+
+
+def test_a_sender_that_does_not_keep_up_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not step(500, rate=950.0).fell_short
+    slow = step(500, rate=500.0)
+    assert slow.fell_short
+    _tell(slow, first=True)
+    output, words = capsys.readouterr()
+    assert len(output.splitlines()) == 2
+    assert "the sender reached 500 of 1,000 packets/s" in words

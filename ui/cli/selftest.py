@@ -247,6 +247,8 @@ def _tell(step: "Step", first: bool) -> None:
     print(
         _line((asked, f"{step.rate_per_s:,.0f}", step.means, *counts, *times, f"{step.reader_cpu_percent:.1f} %")), flush=True
     )
+    if step.fell_short:
+        say(f"note: the sender reached {step.rate_per_s:,.0f} of {step.asked_per_s:,} packets/s: the proof holds for that")
     if step.before_ring:
         say(f"note: {step.before_ring:,} of these were dropped before the ring: the receiving CPU's backlog was full")
     if step.refused:
