@@ -81,6 +81,7 @@ class Step:
     def to_json(self) -> dict[str, Any]:
         """All of it, times in nanoseconds."""
         latency = self.report.total.walked.latency
+        percentiles = {f"p{percent:g}_ns": latency.percentile(percent) for percent in (50, 99, 99.9)}
         return {
             "asked_per_s": self.asked_per_s,
             "sent_per_s": round(self.rate_per_s),
@@ -96,7 +97,7 @@ class Step:
             "duplicate": self.duplicate,
             "refused": self.refused,
             "unaccounted": self.unaccounted,
-            "latency": {f"p{p:g}_ns": latency.percentile(p) for p in (50, 99, 99.9)} | {"max_ns": latency.max_ns},
+            "latency": percentiles | {"max_ns": latency.max_ns if latency.total else None},
             "reader": {"cpu": self.report.reader_cpu, "cpu_percent": round(self.reader_cpu_percent, 2)},
         }
 

@@ -136,11 +136,10 @@ def main() -> int:
         _tell(error=str(error))
         return 1
     _tell(ready=sender.means, note=why)
-    if sys.stdin.buffer.readline() != b"go\n":
-        return 1
-    threading.Thread(target=_send, args=(sender,), name="sender").start()
     for line in sys.stdin.buffer:
-        if line == b"stop\n":
+        if line == b"go\n":
+            threading.Thread(target=_send, args=(sender,), name="sender").start()
+        elif line == b"stop\n":  # may come before the go: then nothing is sent, and that is said
             sender.stop()
     os._exit(1)
 

@@ -92,6 +92,20 @@ def test_a_load_that_is_stopped_says_what_it_sent(pair: VethPair, means: str) ->
         assert pair.counters().arrived == result.sent
 
 
+@pytest.mark.parametrize("means", MEANS)
+def test_a_stop_before_the_start_was_over(pair: VethPair, means: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Load(pair, means=means) as load:
+        spawn = load._spawn
+
+        def spawn_and_stop(demand: Demand) -> None:
+            spawn(demand)
+            load.stop()
+
+        monkeypatch.setattr(load, "_spawn", spawn_and_stop)
+        load.start(rate_for(means), seconds=600)
+        assert load.result(20).sent == 0
+
+
 def test_the_time_ends_a_load_without_a_rate(pair: VethPair) -> None:
     for means in MEANS:
         with Load(pair, means=means) as load:
