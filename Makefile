@@ -20,7 +20,7 @@ help:
 
 venv: $(VENV)/ready
 
-$(VENV)/ready: pyproject.toml setup.py ingest/rings/walk.c requirements-dev.lock tools/prepare
+$(VENV)/ready: pyproject.toml setup.py $(wildcard ingest/*/*.[ch]) requirements-dev.lock tools/prepare
 	@PYTHON=$(PYTHON) tools/prepare $(VENV)
 	@touch $@
 
@@ -59,4 +59,4 @@ sbom: $(VENV)/ready
 	@$(BIN)/python tools/sbom build/quietcore.cdx.json
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info ingest/rings/_walk.so
+	rm -rf $(VENV) build dist *.egg-info ingest/rings/_walk.so ingest/load/_send.so

@@ -1,31 +1,32 @@
-"""Builds the one native file. All else about the package stands in pyproject.toml.
+"""Builds the two native files. All else about the package stands in pyproject.toml.
 
-``ingest/rings/walk.c`` includes nothing of Python, so a compiler and the C library's headers are enough. Without a
-compiler the installation still succeeds: ``optional`` turns the failure into a warning, and ``quietcore ring`` names the
-walker that it uses.
+``ingest/rings/walk.c`` and ``ingest/load/send.c`` include nothing of Python, so a compiler and the C library's headers are
+enough. Without a compiler the installation still succeeds: ``optional`` turns the failure into a warning, and ``quietcore
+ring`` and ``selftest`` name the walker and the sender that they use.
 """
+
+from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 
-class BuildWalker(build_ext):
-    """Names the library ``_walk.so``: it is loaded by ctypes and serves every Python version alike."""
+class BuildPlain(build_ext):
+    """Names a library ``_walk.so``, not after the interpreter: it is loaded by ctypes and serves every Python version alike."""
 
     def get_ext_filename(self, fullname: str) -> str:
         """The file's path below the package root, without the interpreter's tag."""
         return fullname.replace(".", "/") + ".so"
 
 
+def plain(name: str, source: str) -> Extension:
+    """A library of one C file and the headers beside it."""
+    arguments = ["-std=c11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"]
+    headers = sorted(map(str, Path(source).parent.glob("*.h")))
+    return Extension(name, sources=[source], depends=headers, extra_compile_args=arguments, optional=True)
+
+
 setup(
-    ext_modules=[
-        Extension(
-            "ingest.rings._walk",
-            sources=["ingest/rings/walk.c"],
-            depends=[f"ingest/rings/{name}.h" for name in ("walk", "sequence", "datagram", "frames")],
-            extra_compile_args=["-std=c11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"],
-            optional=True,
-        )
-    ],
-    cmdclass={"build_ext": BuildWalker},
+    ext_modules=[plain("ingest.rings._walk", "ingest/rings/walk.c"), plain("ingest.load._send", "ingest/load/send.c")],
+    cmdclass={"build_ext": BuildPlain},
 )

@@ -1,16 +1,12 @@
 """``quietcore ring``: the packets of an interface, read in place, each accounted for."""
 
 import argparse
-import contextlib
-import gc
-import signal
-from collections.abc import Iterator
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from ui.cli.durations import duration
 from ui.cli.output import emit, say
-from ui.cli.table import table
+from ui.cli.reading import stopped_by_signals, undisturbed
+from ui.cli.table import microseconds, table
 
 if TYPE_CHECKING:
     from ingest.rings.counters import RingCounters, RingReport
@@ -83,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
             following=Following((framing,)) if framing is not None else None,
             promiscuous=arguments.promiscuous,
         )
-        with ring, _stopped_by_signals(ring), _undisturbed():
+        with ring, stopped_by_signals(ring.stop), undisturbed():
             return _read(ring, arguments)
     except (SourceError, RingError, WalkerMissing, ValueError) as error:
         say(f"quietcore ring: {error}")
@@ -110,48 +106,14 @@ def _read(ring: "PacketRing", arguments: argparse.Namespace) -> int:
     return 0
 
 
-@contextlib.contextmanager
-def _stopped_by_signals(ring: "PacketRing") -> Iterator[None]:
-    """SIGINT and SIGTERM end the reading, not the process: the report is what one waited for. A second one ends both."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        restore()
-        ring.stop()
-
-    for number in before:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        restore()
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """No cyclic garbage collection meanwhile: it holds the interpreter's lock, which the reader needs at each interval."""
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-        gc.unfreeze()
-
-
 def interval_text(report: "RingReport") -> str:
     """One line: what came in one interval."""
     total = report.total
     latency = total.walked.latency
     rate = total.walked.packets / report.seconds if report.seconds > 0 else 0.0
     text = (
-        f"{rate:12,.0f} packets/s  {total.drops:,} dropped  p50 {_microseconds(latency.percentile(50))}"
-        f"  p99 {_microseconds(latency.percentile(99))}  max {_microseconds(latency.max_ns if latency.total else None)}"
+        f"{rate:12,.0f} packets/s  {total.drops:,} dropped  p50 {microseconds(latency.percentile(50))}"
+        f"  p99 {microseconds(latency.percentile(99))}  max {microseconds(latency.max_ns if latency.total else None)}"
     )
     lost = sum(stream.lost for stream in report.followed.streams)
     return text + (f"  {lost:,} lost of the feed so far" if report.feed else "")
@@ -187,14 +149,10 @@ def _row(core: str, ring: "RingCounters") -> tuple[str, ...]:
     times = [latency.percentile(percent) for percent in (50, 99, 99.9)]
     counts = (ring.walked.packets, ring.walked.bytes, ring.drops, ring.unaccounted)
     highest = latency.max_ns if latency.total else None
-    return (core, *(f"{count:,}" for count in counts), *map(_microseconds, (*times, highest)))
+    return (core, *(f"{count:,}" for count in counts), *map(microseconds, (*times, highest)))
 
 
 def _feeds(report: "RingReport") -> str:
     headers = ("stream", "received", "lost", "duplicate", "reordered", "outside", "resets")  # StreamCounters' own names
     rows = [(stream.stream, *(f"{getattr(stream, name):,}" for name in headers[1:])) for stream in report.followed.streams]
     return table(headers, rows, "lrrrrrr") if rows else f"no datagram of {report.feed} came"
-
-
-def _microseconds(value_ns: int | None) -> str:
-    return "-" if value_ns is None else f"{value_ns / 1000:,.1f} us"

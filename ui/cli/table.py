@@ -23,3 +23,8 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], align: str = ""
         ).rstrip()
         for line in lines
     )
+
+
+def microseconds(value_ns: int | None) -> str:
+    """A time in nanoseconds as a cell; a dash where there is none."""
+    return "-" if value_ns is None else f"{value_ns / 1000:,.1f} us"

@@ -11,12 +11,13 @@ from veth_pair import VethPair
 
 from ingest.rings.counters import RingReport
 from ingest.rings.framing import FRAMINGS
+from ingest.rings.layout import Following
 from ingest.rings.packet import PacketRing, cpu_numbers, geometry_of
 from ingest.rings.tpacket import InterfaceDown, NoSuchInterface, RingError
 from ingest.rings.walk import WalkerMissing
 from ingest.rings.walk_native import load
 
-MOLD = FRAMINGS["moldudp64"]
+MOLD = Following((FRAMINGS["moldudp64"],))
 
 
 @contextlib.contextmanager
@@ -72,7 +73,7 @@ def test_a_hundred_thousand_a_second(pair: VethPair, mode: str) -> None:
         nonlocal arrived
         arrived = pair.send(250_000, 100_000)
 
-    with opened(pair, mode=mode, framing=MOLD, walker="native") as ring:
+    with opened(pair, mode=mode, following=MOLD, walker="native") as ring:
         report, _ = read_while(ring, load_it)
     check(report, arrived)
     assert report.walker == "native"
@@ -89,7 +90,7 @@ def test_the_python_walker_accounts_as_well(pair: VethPair, mode: str) -> None:
         nonlocal arrived
         arrived = pair.send(30_000, 30_000, streams=3)
 
-    with opened(pair, mode=mode, framing=MOLD, walker="python") as ring:
+    with opened(pair, mode=mode, following=MOLD, walker="python") as ring:
         report, _ = read_while(ring, load_it)
     check(report, arrived)
     assert [stream.port for stream in report.followed.streams] == [30001, 30002, 30003]
@@ -102,7 +103,7 @@ def test_what_a_small_ring_drops_is_what_the_feed_misses(pair: VethPair, mode: s
     # rings that were left unread are read one after the other: the feed's order is known where it kept to one CPU
     cpu = min(os.sched_getaffinity(0))
     small = {"latency": 1 << 16, "throughput": 1 << 17}[mode]
-    with opened(pair, mode=mode, framing=MOLD, rings=rings, ring_bytes=small) as ring:
+    with opened(pair, mode=mode, following=MOLD, rings=rings, ring_bytes=small) as ring:
         arrived = pair.send(5_000, 100_000, cpu=cpu)  # nobody reads yet
         last = 0
 
@@ -148,7 +149,7 @@ def test_a_pause_of_the_reader_loses_nothing(pair: VethPair, mode: str) -> None:
 
 def test_stopping_amid_the_packets_leaves_none_behind(pair: VethPair) -> None:
     for mode in ("latency", "throughput"):
-        with opened(pair, mode=mode, framing=MOLD) as ring:
+        with opened(pair, mode=mode, following=MOLD) as ring:
             running = pair.start(100_000, 100_000)
             report, _ = read_while(ring, lambda: time.sleep(0.3))
             total = report.total
