@@ -233,7 +233,7 @@ def test_a_program_that_the_verifier_refuses_says_why() -> None:
 def test_a_library_of_another_version_is_refused(tmp_path) -> None:
     with pytest.raises(LoadError, match="not built"):
         send_native.load(tmp_path / "_send.so")
-    from ingest.rings.walk_native import LIBRARY
+    from ingest.rings.native import LIBRARY
 
     if LIBRARY.exists():
         with pytest.raises(LoadError, match="not built"):

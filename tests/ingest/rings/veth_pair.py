@@ -50,8 +50,9 @@ class VethPair:
 
     def arrived(self) -> int:
         """Packets that came through; what finds the far side's backlog full is refused, and the sender sends it again."""
-        shown = subprocess.run(["ip", "-n", self.far, "-s", "-j", "link", "show", self.into], capture_output=True, check=True)
-        return int(json.loads(shown.stdout)[0]["stats64"]["rx"]["packets"])
+        command = ["ip", "-n", self.far, "-s", "-j", "link", "show", "type", "veth"]
+        shown = subprocess.run(command, capture_output=True, check=True).stdout.decode("utf-8", "surrogateescape")
+        return int(json.loads(shown, strict=False)[0]["stats64"]["rx"]["packets"])  # whatever its name is now
 
     def link(self, *words: str) -> None:
         """``ip link`` in the far namespace."""
