@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ingest.histogram import EMPTY, Histogram
+from ingest.rings.capture_facts import CaptureFacts
 
 PERCENTILES = (50.0, 99.0, 99.9)
 
 
 @dataclass(frozen=True, slots=True)
 class Walked:
-    """What a walker read out of one ring. ``latency.total`` equals ``packets``.
+    """What a walker read out of one ring. ``latency.total`` equals ``packets``, or is 0 for a capture file.
 
     ``truncated``: packets that were longer than the ring's frames hold; their ``bytes`` are the length on the wire all the
     same. ``malformed_frames`` and ``malformed_blocks`` did not hold together and were skipped. ``losing``: packets that the
@@ -169,6 +170,8 @@ class RingReport:
 
     ``followed`` always counts since the start. ``reader_cpu`` is where the reader last ran, ``reader_cpu_ns`` the CPU time
     that it used.
+
+    Of a capture file (``capture``) there is no latency, and ``seconds`` is the span of its stamps.
     """
 
     source: str
@@ -182,6 +185,7 @@ class RingReport:
     reader_cpu: int = -1
     reader_cpu_ns: int = 0
     error: str | None = None
+    capture: CaptureFacts | None = None
 
     @property
     def total(self) -> RingCounters:
@@ -207,4 +211,4 @@ class RingReport:
             "unfollowed": self.followed.unfollowed,
             "reader": {"cpu": self.reader_cpu, "cpu_ns": self.reader_cpu_ns},
             "error": self.error,
-        }
+        } | ({"capture": self.capture.to_json()} if self.capture is not None else {})

@@ -530,6 +530,8 @@ static uint64_t drain_frames(struct ring *ring, struct sequences *sequences)
     return frames;
 }
 
+#include "capture.h"
+
 /* ---- what Python calls --------------------------------------------------------------------------------------------- */
 
 EXPORT uint32_t quietcore_walk_abi(void)

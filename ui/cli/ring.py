@@ -1,4 +1,4 @@
-"""``quietcore ring``: the packets of an interface, read in place, each accounted for."""
+"""``quietcore ring``: the packets of an interface or of a capture file, each accounted for."""
 
 import argparse
 import contextlib
@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from ui.cli.capture_text import capture_lines
 from ui.cli.durations import duration
 from ui.cli.output import emit, say
 from ui.cli.table import table
 
 if TYPE_CHECKING:
+    from ingest.rings.capture import CaptureFile
     from ingest.rings.counters import RingCounters, RingReport
     from ingest.rings.packet import PacketRing
 
@@ -27,16 +29,24 @@ the packets. Latency is from the kernel's stamp at the entry of the network stac
 
 Ends at Ctrl-C or SIGTERM with the whole report. Needs CAP_NET_RAW. QUIETCORE_WALKER=native|python insists on one walker.
 
+capture files:
+  capture:FILE walks a pcap or pcapng file (either byte order, micro- or nanoseconds, Ethernet, raw IP, Linux cooked, loopback)
+  with the same counters and the same sequence accounting. It needs no privilege but to read the file. There is no latency in
+  a file: the report has the span of its stamps instead, and `dropped` is what the capturing side says that it lost. A file
+  that ends within a record or is damaged is counted as far as it holds together; the report says where, and the exit status
+  is 1.
+
 examples:
   quietcore ring packet:eth2 --interval 1s
   quietcore ring packet:eth2 --seconds 10 --cpu 1 --feed moldudp64:30001 --json
+  quietcore ring capture:morning.pcapng --feed moldudp64:30001
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments."""
-    parser.add_argument("source", metavar="SOURCE", help="what to read: packet:INTERFACE")
-    parser.add_argument("--mode", choices=("latency", "throughput"), default="latency", help="see below (default: latency)")
+    parser.add_argument("source", metavar="SOURCE", help="what to read: packet:INTERFACE or capture:FILE")
+    parser.add_argument("--mode", choices=("latency", "throughput"), help="see below (default: latency)")
     parser.add_argument("--seconds", metavar="N", type=duration, help="how long (default: until Ctrl-C)")
     parser.add_argument("--interval", metavar="S", type=duration, help="also report what came in each interval")
     parser.add_argument("--cpu", metavar="N", type=_cpu, help="the CPU for the reader (default: wherever this process may run)")
@@ -63,34 +73,48 @@ def _number(text: str, lowest: int, highest: int, what: str) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Reads and reports. 1 where no ring can be had, or the interface vanished."""
-    from ingest.rings.framing import parse_framing
-    from ingest.rings.packet import PacketRing, RingError, WalkerMissing
-    from ingest.rings.source import SourceError, parse_source
+    """Reads and reports. 1 where no ring can be had, the interface vanished, or a file is damaged."""
+    from ingest.rings.capture import CaptureError
+    from ingest.rings.packet import RingError, WalkerMissing
+    from ingest.rings.source import SourceError
 
     if arguments.demo or arguments.root is not None:
         say("quietcore ring: packets come from a real interface; --demo and --root have none. Try: quietcore ring packet:lo")
         return 1
     try:
-        source = parse_source(arguments.source)
-        framing = parse_framing(arguments.feed) if arguments.feed is not None else None
-        ring = PacketRing.open(
-            source.name,
-            mode=arguments.mode,
-            rings=arguments.rings,
-            cpu=arguments.cpu,
-            framing=framing,
-            promiscuous=arguments.promiscuous,
-        )
+        ring = _open(arguments)
         with ring, _stopped_by_signals(ring), _undisturbed():
             return _read(ring, arguments)
-    except (SourceError, RingError, WalkerMissing, ValueError) as error:
+    except (SourceError, RingError, CaptureError, WalkerMissing, ValueError) as error:
         say(f"quietcore ring: {error}")
         return 1
 
 
-def _read(ring: "PacketRing", arguments: argparse.Namespace) -> int:
-    if not arguments.json:
+def _open(arguments: argparse.Namespace) -> "PacketRing | CaptureFile":
+    from ingest.rings.capture import CaptureFile
+    from ingest.rings.framing import parse_framing
+    from ingest.rings.packet import PacketRing
+    from ingest.rings.source import parse_source
+
+    source = parse_source(arguments.source)
+    framing = parse_framing(arguments.feed) if arguments.feed is not None else None
+    if source.kind == "capture":
+        live = [f"--{name}" for name in ("mode", "seconds", "interval", "rings", "promiscuous") if getattr(arguments, name)]
+        if live:
+            raise ValueError(f"{', '.join(live)}: for live sources only; a capture file is read to its end")
+        return CaptureFile.open(source.name, cpu=arguments.cpu, framing=framing)
+    return PacketRing.open(
+        source.name,
+        mode=arguments.mode or "latency",
+        rings=arguments.rings,
+        cpu=arguments.cpu,
+        framing=framing,
+        promiscuous=arguments.promiscuous,
+    )
+
+
+def _read(ring: "PacketRing | CaptureFile", arguments: argparse.Namespace) -> int:
+    if not arguments.json and ring.mode != "capture":
         until = f"for {arguments.seconds:g} s" if arguments.seconds else "until Ctrl-C"
         say(f"reading {ring.source}, {ring.mode} mode, {ring.walker} walker, {until}")
     for part in ring.run(arguments.seconds, arguments.interval):
@@ -110,7 +134,7 @@ def _read(ring: "PacketRing", arguments: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _stopped_by_signals(ring: "PacketRing") -> Iterator[None]:
+def _stopped_by_signals(ring: "PacketRing | CaptureFile") -> Iterator[None]:
     """SIGINT and SIGTERM end the reading, not the process: the report is what one waited for. A second one ends both."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -163,17 +187,21 @@ def report_text(report: "RingReport") -> str:
         rows.append(_row("total", report.total))
     headers = ("core", "packets", "bytes", "dropped", "unaccounted", "p50", "p99", "p99.9", "max")
     lines = [f"{report.source}  {report.mode} mode, {report.walker} walker, {report.seconds:.1f} s"]
+    if report.capture is not None:
+        lines += capture_lines(report.capture)
     lines.append(table(headers, rows, "r" * len(headers)))
     walked = report.total.walked
     notes = (
-        (walked.truncated, "longer than the ring's frames; their lengths are right"),
+        (walked.truncated, "longer than what was kept of them; their lengths are right"),
         (walked.malformed_frames + walked.malformed_blocks, "malformed, skipped"),
         (walked.latency.negative, "stamped later than they were read: the wall clock was set back; not among the percentiles"),
         (report.followed.unread, "datagrams of the feed's port without a readable number (fragments, too short)"),
         (report.followed.unfollowed, "datagrams of streams beyond the 64 that are followed"),
     )
     lines += [f"{count:,} {what}" for count, what in notes if count]
-    if report.seconds > 0:
+    if report.capture is not None:
+        lines.append(f"the reader used {report.reader_cpu_ns / 1e9:.3f} s of CPU, last CPU {report.reader_cpu}")
+    elif report.seconds > 0:
         share = report.reader_cpu_ns / report.seconds / 1e7
         lines.append(f"the reader used {share:.1f} % of a CPU, last CPU {report.reader_cpu}")
     if report.framing:
