@@ -20,7 +20,7 @@ help:
 
 venv: $(VENV)/ready
 
-$(VENV)/ready: pyproject.toml setup.py ingest/rings/walk.c ingest/rings/capture.h ingest/rings/pcapng.h requirements-dev.lock tools/prepare
+$(VENV)/ready: pyproject.toml setup.py ingest/rings/walk.c ingest/rings/capture.h ingest/rings/pcapng.h ingest/rings/tape.h requirements-dev.lock tools/prepare
 	@PYTHON=$(PYTHON) tools/prepare $(VENV)
 	@touch $@
 

@@ -22,7 +22,7 @@ setup(
         Extension(
             "ingest.rings._walk",
             sources=["ingest/rings/walk.c"],
-            depends=["ingest/rings/capture.h", "ingest/rings/pcapng.h"],
+            depends=["ingest/rings/capture.h", "ingest/rings/pcapng.h", "ingest/rings/tape.h"],
             extra_compile_args=["-std=c11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"],
             optional=True,
         )

@@ -165,6 +165,33 @@ class Followed:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """What of a run was written to a file, which has ``bytes``.
+
+    Packets: ``packets`` that are in it, ``lost`` for which it was too slow, ``after`` that came when writing had ended.
+    ``ended`` says why it did; None where it went on to the end.
+    """
+
+    file: str
+    packets: int
+    bytes: int
+    lost: int
+    after: int
+    ended: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The report's ``written``."""
+        return {
+            "file": self.file,
+            "packets": self.packets,
+            "bytes": self.bytes,
+            "lost": self.lost,
+            "after": self.after,
+            "ended": self.ended,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class RingReport:
     """A whole run (``part`` "whole") or what came since the report before (``part`` "interval").
 
@@ -186,6 +213,7 @@ class RingReport:
     reader_cpu_ns: int = 0
     error: str | None = None
     capture: CaptureFacts | None = None
+    written: Written | None = None
 
     @property
     def total(self) -> RingCounters:
@@ -197,7 +225,7 @@ class RingReport:
 
     def to_json(self) -> dict[str, Any]:
         """The design's shape. Rings that saw nothing are left out."""
-        return {
+        record = {
             "command": "ring",
             "source": self.source,
             "walker": self.walker,
@@ -211,4 +239,9 @@ class RingReport:
             "unfollowed": self.followed.unfollowed,
             "reader": {"cpu": self.reader_cpu, "cpu_ns": self.reader_cpu_ns},
             "error": self.error,
-        } | ({"capture": self.capture.to_json()} if self.capture is not None else {})
+        }
+        if self.capture is not None:
+            record["capture"] = self.capture.to_json()
+        if self.written is not None:
+            record["written"] = self.written.to_json()
+        return record

@@ -13,6 +13,7 @@ V2 = 2  # fixed frames, one status each: a packet can be read as soon as it lies
 V3 = 3  # packed blocks, one status each: cheap at high rates, late by up to the block's timeout
 
 V2_HEADER = 52  # tpacket2_hdr aligned to 16, then sockaddr_ll: no packet starts before
+V2_PACKET = 66  # where Ethernet begins: 16 bytes are left for it, then aligned so that IP lies at a multiple of 16
 V2_PROTOCOL = 34  # sockaddr_ll.sll_protocol, big-endian
 V3_HEADER = 68
 V3_PROTOCOL = 50

@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from typing import Literal, Self
 
 from ingest.rings.counters import Followed, RingCounters, RingReport, Walked
-from ingest.rings.layout import V2, V3, Framing
+from ingest.rings.layout import V2, V2_PACKET, V3, Framing
+from ingest.rings.pcapng_writer import CaptureWriter
 from ingest.rings.tpacket import TAKE_NOTHING, TAKE_RECEIVED, Geometry, RingError, TpacketSocket, settle
 from ingest.rings.walk import Ended, Walker, WalkerMissing, open_walker
 from tuner.host.cpulist import parse_list
@@ -114,6 +115,7 @@ class PacketRing:
         promiscuous: bool = False,
         ring_bytes: int | None = None,
         pause_ns: int = PAUSE_NS,
+        writer: CaptureWriter | None = None,
     ) -> "PacketRing":
         """Receives from an interface of this network namespace; counting begins at once, reading with ``run``.
 
@@ -127,6 +129,7 @@ class PacketRing:
             promiscuous: ask the NIC for other hosts' frames too.
             ring_bytes: memory of each ring; None: as ``geometry_of`` says.
             pause_ns: latency mode: between two drains while packets come.
+            writer: also write the packets, as far as the ring holds them, to a file. To be closed after the ring.
 
         Raises:
             RingError: with what is wrong and what to do.
@@ -142,6 +145,8 @@ class PacketRing:
                 sockets.append(TpacketSocket(geometry_of(mode, count, ring_bytes)))  # noqa: PERF401 (closed on error)
             index = sockets[0].index_of(ifname)
             opened = open_walker([each.area() for each in sockets], framing, choice=walker)
+            if writer is not None:
+                opened.keep(writer.begin(ifname, opened.name, snap_bytes=_snap_bytes(mode), cpu=cpu))
             _connect(sockets, index, promiscuous)
             ring = cls(ifname, mode, sockets, index, opened, cpu, pause_ns)
         except BaseException:
@@ -334,6 +339,11 @@ class PacketRing:
             reader_cpu_ns=self._reader[1],
             error=self._error,
         )
+
+
+def _snap_bytes(mode: Mode) -> int:
+    """How much of a packet the ring's frames hold; 0: all of it."""
+    return FRAME_BYTES - V2_PACKET if mode == "latency" else 0
 
 
 def _connect(sockets: list[TpacketSocket], index: int, promiscuous: bool) -> None:

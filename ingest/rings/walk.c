@@ -19,7 +19,7 @@
 #define EXPORT __attribute__((visibility("default")))
 
 enum {
-    ABI = 1,
+    ABI = 2,
     SUB_BUCKETS = 16, /* per power of two: a bucket is at most 6.25 % wide */
     BUCKETS = 592,    /* up to 2^40 ns, 18 minutes */
     STREAMS = 64,
@@ -57,6 +57,7 @@ struct ring {
     uint32_t unit_bytes;   /* of a frame (V2) or a block (V3) */
     uint32_t units;
     uint32_t cursor;
+    struct tape *tape; /* NULL: packets are not kept */
     uint64_t packets, bytes, truncated, malformed_frames, malformed_blocks, losing, negative, max_ns;
     uint64_t buckets[BUCKETS];
 };
@@ -416,6 +417,8 @@ struct frame {
     uint32_t status, length, captured, mac, net, seconds, nanoseconds;
 };
 
+#include "tape.h"
+
 INLINE void account(struct ring *ring, struct sequences *sequences, const struct frame *frame, uint64_t now)
 {
     if (frame->mac < frame->header || frame->net < frame->mac || frame->captured > frame->length ||
@@ -436,6 +439,8 @@ INLINE void account(struct ring *ring, struct sequences *sequences, const struct
         if (latency > ring->max_ns)
             ring->max_ns = latency;
     }
+    if (ring->tape)
+        tape_packet(ring, frame, stamp);
     uint32_t end = frame->mac + frame->captured;
     if (sequences && frame->net < end) {
         const uint8_t *packet = frame->at + frame->net;

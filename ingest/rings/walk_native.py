@@ -8,9 +8,10 @@ from pathlib import Path
 from ingest.histogram import BUCKETS, Histogram
 from ingest.rings.counters import NOTHING, Followed, StreamCounters, Walked
 from ingest.rings.layout import STREAMS, WINDOW, Area, Framing
+from ingest.rings.tape import NativeTape, Tape
 from ingest.rings.walk import Ended, WalkerMissing
 
-ABI = 1
+ABI = 2
 LIBRARY = Path(__file__).with_name("_walk.so")
 _ENDED = {0: Ended.DEADLINE, 1: Ended.STOPPED, 2: Ended.FAILED}
 _POLLIN = 1
@@ -24,6 +25,7 @@ class _Ring(ctypes.Structure):
         ("unit_bytes", ctypes.c_uint32),
         ("units", ctypes.c_uint32),
         ("cursor", ctypes.c_uint32),
+        ("tape", ctypes.c_void_p),
         ("packets", ctypes.c_uint64),
         ("bytes", ctypes.c_uint64),
         ("truncated", ctypes.c_uint64),
@@ -136,6 +138,7 @@ class NativeWalker:
             ring.fixed_now_ns = fixed_now_ns
             ring.version, ring.unit_bytes, ring.units = area.version, area.unit_bytes, area.units
         self._addresses = [ctypes.addressof(ring) for ring in self._rings]
+        self._tape: NativeTape | None = None
         self._sequences: _Sequences | None = None
         if framing is not None:
             self._sequences = _Sequences(
@@ -153,6 +156,14 @@ class NativeWalker:
     def drain(self) -> int:
         """See Walker."""
         return sum(self._native.quietcore_walk_drain(address, self._followed) for address in self._addresses)
+
+    def keep(self, tape: Tape) -> None:
+        """See Walker."""
+        if not isinstance(tape, NativeTape):
+            raise TypeError("the native walker writes to a native tape")
+        self._tape = tape
+        for ring in self._rings:
+            ring.tape = tape.address
 
     def run(self, fds: Sequence[int], stop_fd: int, until_ns: int, pause_ns: int) -> Ended:
         """See Walker."""
@@ -200,6 +211,7 @@ class NativeWalker:
     def close(self) -> None:
         """See Walker."""
         self._addresses = []
+        self._tape = None
         self._reader.count = 0
         self._held = []
 

@@ -1,10 +1,11 @@
-"""What a capture file says besides its packets, for people."""
+"""Capture files for people: what one says besides its packets, and what was written to one."""
 
 import datetime as dt
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ingest.rings.capture_facts import CaptureFacts
+    from ingest.rings.counters import Written
 
 
 def capture_lines(facts: "CaptureFacts") -> list[str]:
@@ -17,6 +18,16 @@ def capture_lines(facts: "CaptureFacts") -> list[str]:
         f"{each.packets:,} packets ({each.bytes:,} bytes) of link type {each.name}, which is not decoded"
         for each in facts.undecoded
     ]
+    return lines
+
+
+def written_lines(written: "Written") -> list[str]:
+    """The file that was written, and why packets are not in it."""
+    lines = [f"{written.packets:,} packets written to {written.file}, {written.bytes:,} bytes"]
+    if written.lost:
+        lines.append(f"{written.lost:,} packets not written: the file was too slow")
+    if written.ended:
+        lines.append(f"writing ended early: {written.ended}; {written.after:,} packets came after that")
     return lines
 
 

@@ -5,10 +5,11 @@ import contextlib
 import gc
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from ui.cli.capture_text import capture_lines
+from ui.cli.capture_text import capture_lines, written_lines
 from ui.cli.durations import duration
 from ui.cli.output import emit, say
 from ui.cli.table import table
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ingest.rings.capture import CaptureFile
     from ingest.rings.counters import RingCounters, RingReport
     from ingest.rings.packet import PacketRing
+    from ingest.rings.pcapng_writer import CaptureWriter
 
 EPILOG = """\
 modes:
@@ -30,15 +32,22 @@ the packets. Latency is from the kernel's stamp at the entry of the network stac
 Ends at Ctrl-C or SIGTERM with the whole report. Needs CAP_NET_RAW. QUIETCORE_WALKER=native|python insists on one walker.
 
 capture files:
-  capture:FILE walks a pcap or pcapng file (either byte order, micro- or nanoseconds, Ethernet, raw IP, Linux cooked, loopback)
-  with the same counters and the same sequence accounting. It needs no privilege but to read the file. There is no latency in
-  a file: the report has the span of its stamps instead, and `dropped` is what the capturing side says that it lost. A file
-  that ends within a record or is damaged is counted as far as it holds together; the report says where, and the exit status
-  is 1.
+  capture:FILE walks a pcap or pcapng file with the same counters and the same sequence accounting;
+  it needs no privilege but to read the file. Either byte order, micro- or nanoseconds; Ethernet,
+  raw IP, Linux cooked and loopback are looked into, packets of other link types are counted.
+  A file has no latency: the report has the span of its stamps, and `dropped` is what the capturing
+  side says that it lost. A file that ends within a record, or is damaged, is counted as far as it
+  holds together; the report says where that ends, and the exit status is 1.
+
+  --write FILE writes the packets as pcapng with the kernel's nanoseconds, as far as the ring holds
+  them: latency mode keeps the first 190 bytes of each, throughput mode all of it. Reading never
+  waits for the file: what it is too slow for is reported as lost. When a limit is reached or the
+  disk is full, writing ends, and the report says so; reading goes on.
 
 examples:
   quietcore ring packet:eth2 --interval 1s
   quietcore ring packet:eth2 --seconds 10 --cpu 1 --feed moldudp64:30001 --json
+  quietcore ring packet:eth2 --mode throughput --seconds 10 --write morning.pcapng
   quietcore ring capture:morning.pcapng --feed moldudp64:30001
 """
 
@@ -55,6 +64,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--feed", metavar="FORMAT[:PORT]", help="follow the sequence numbers of a feed, as moldudp64:30001")
     parser.add_argument("--promiscuous", action="store_true", help="ask the NIC for frames to other hosts too")
+    parser.add_argument("--write", metavar="FILE", help="also write the packets to a new pcapng file; see below")
+    parser.add_argument("--write-packets", metavar="N", type=_packets, help="stop writing after N packets (default: no limit)")
+    parser.add_argument(
+        "--write-bytes", metavar="SIZE", type=_bytes, help="stop writing before the file is longer, as 500M (default: 1G)"
+    )
     parser.epilog = EPILOG
 
 
@@ -64,6 +78,16 @@ def _cpu(text: str) -> int:
 
 def _rings(text: str) -> int:
     return _number(text, 1, 256, "a number of rings from 1 to 256")
+
+
+def _packets(text: str) -> int:
+    return _number(text, 1, 99_999_999, "a number of packets from 1 to 99999999")
+
+
+def _bytes(text: str) -> int:
+    """A size: bytes, or with K, M, G or T (powers of 1024)."""
+    digits, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in tuple("KMGT") else (text, "")
+    return _number(digits, 1, 99_999_999, "a size, as 500M or 2G") << 10 * (" KMGT".index(unit) if unit else 0)
 
 
 def _number(text: str, lowest: int, highest: int, what: str) -> int:
@@ -76,21 +100,34 @@ def run(arguments: argparse.Namespace) -> int:
     """Reads and reports. 1 where no ring can be had, the interface vanished, or a file is damaged."""
     from ingest.rings.capture import CaptureError
     from ingest.rings.packet import RingError, WalkerMissing
+    from ingest.rings.pcapng_writer import WriteError
     from ingest.rings.source import SourceError
 
     if arguments.demo or arguments.root is not None:
         say("quietcore ring: packets come from a real interface; --demo and --root have none. Try: quietcore ring packet:lo")
         return 1
     try:
-        ring = _open(arguments)
-        with ring, _stopped_by_signals(ring), _undisturbed():
-            return _read(ring, arguments)
-    except (SourceError, RingError, CaptureError, WalkerMissing, ValueError) as error:
+        writer = _writer(arguments)
+        with contextlib.nullcontext() if writer is None else writer:
+            ring = _open(arguments, writer)
+            with ring, _stopped_by_signals(ring), _undisturbed():
+                return _read(ring, arguments, writer)
+    except (SourceError, RingError, CaptureError, WriteError, WalkerMissing, ValueError) as error:
         say(f"quietcore ring: {error}")
         return 1
 
 
-def _open(arguments: argparse.Namespace) -> "PacketRing | CaptureFile":
+def _writer(arguments: argparse.Namespace) -> "CaptureWriter | None":
+    from ingest.rings.pcapng_writer import DEFAULT_BYTES, CaptureWriter
+
+    if arguments.write is None:
+        if arguments.write_packets or arguments.write_bytes:
+            raise ValueError("--write-packets and --write-bytes limit what --write FILE writes; name a file")
+        return None
+    return CaptureWriter(arguments.write, packets=arguments.write_packets, octets=arguments.write_bytes or DEFAULT_BYTES)
+
+
+def _open(arguments: argparse.Namespace, writer: "CaptureWriter | None") -> "PacketRing | CaptureFile":
     from ingest.rings.capture import CaptureFile
     from ingest.rings.framing import parse_framing
     from ingest.rings.packet import PacketRing
@@ -99,7 +136,9 @@ def _open(arguments: argparse.Namespace) -> "PacketRing | CaptureFile":
     source = parse_source(arguments.source)
     framing = parse_framing(arguments.feed) if arguments.feed is not None else None
     if source.kind == "capture":
-        live = [f"--{name}" for name in ("mode", "seconds", "interval", "rings", "promiscuous") if getattr(arguments, name)]
+        live = [
+            f"--{name}" for name in ("mode", "seconds", "interval", "rings", "promiscuous", "write") if getattr(arguments, name)
+        ]
         if live:
             raise ValueError(f"{', '.join(live)}: for live sources only; a capture file is read to its end")
         return CaptureFile.open(source.name, cpu=arguments.cpu, framing=framing)
@@ -110,10 +149,11 @@ def _open(arguments: argparse.Namespace) -> "PacketRing | CaptureFile":
         cpu=arguments.cpu,
         framing=framing,
         promiscuous=arguments.promiscuous,
+        writer=writer,
     )
 
 
-def _read(ring: "PacketRing | CaptureFile", arguments: argparse.Namespace) -> int:
+def _read(ring: "PacketRing | CaptureFile", arguments: argparse.Namespace, writer: "CaptureWriter | None") -> int:
     if not arguments.json and ring.mode != "capture":
         until = f"for {arguments.seconds:g} s" if arguments.seconds else "until Ctrl-C"
         say(f"reading {ring.source}, {ring.mode} mode, {ring.walker} walker, {until}")
@@ -123,6 +163,8 @@ def _read(ring: "PacketRing | CaptureFile", arguments: argparse.Namespace) -> in
         else:
             print(interval_text(part), flush=True)
     report = ring.report()
+    if writer is not None:
+        report = replace(report, written=writer.finish(report))
     if arguments.json:
         emit(report.to_json())
     else:
@@ -204,6 +246,8 @@ def report_text(report: "RingReport") -> str:
     elif report.seconds > 0:
         share = report.reader_cpu_ns / report.seconds / 1e7
         lines.append(f"the reader used {share:.1f} % of a CPU, last CPU {report.reader_cpu}")
+    if report.written is not None:
+        lines += written_lines(report.written)
     if report.framing:
         lines.append(_feeds(report))
     return "\n".join(lines)
