@@ -45,7 +45,7 @@ static int clock_unit(struct interface *interface, uint32_t unit)
         if (power > 63)
             return 0;
         interface->units <<= power;
-        interface->shift = power > 32 ? power - 32 : 0;
+        interface->shift = power > 34 ? power - 34 : 0; /* 34 bits times 10^9 fit into 64 */
         interface->multiply = SECOND_NS;
         interface->divide <<= power - interface->shift;
         return 1;

@@ -74,7 +74,7 @@ def _clock(unit: int) -> _Clock:
     """if_tsresol: a power of ten, or of two where the highest bit is set."""
     power = unit & 127
     if unit & 128:
-        shift = max(0, power - 32)  # as in C, where a longer fraction times a second would not fit
+        shift = max(0, power - 34)  # as in C, where 34 bits times 10^9 fit into 64
         return _Clock(1 << power, shift, _SECOND_NS, 1 << power - shift) if power <= 63 else _Clock(0)
     if power > 19:
         return _Clock(0)

@@ -154,3 +154,21 @@ def test_an_interface_without_packets(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     assert f"0 packets written to {path}" in ran.stdout
     assert read_back(path)["total"]["packets"] == 0
+
+
+@pytest.mark.parametrize("mode", ["latency", "throughput"])
+def test_a_tagged_frame_is_written_as_it_was_on_the_wire(pair: VethPair, tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "a.pcapng"
+    process = start(pair, f"packet:{pair.into}", "--mode", mode, "--write", str(path))
+    until_it_reads(pair)
+    frame = b"\xff" * 6 + bytes(6) + bytes.fromhex("8100 a005 0800") + bytes(range(100))
+    sender = (
+        "import socket, sys; s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind((sys.argv[1], 0));"
+        "s.send(bytes.fromhex(sys.argv[2]))"
+    )
+    subprocess.run(["ip", "netns", "exec", pair.near, sys.executable, "-c", sender, pair.out, frame.hex()], check=True)
+    process.send_signal(signal.SIGINT)
+    status, output, words = finish(process)
+    assert status == 0, words
+    assert f"1 packets written to {path}" in output
+    assert frame in path.read_bytes()
