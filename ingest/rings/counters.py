@@ -5,13 +5,14 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ingest.histogram import EMPTY, Histogram
+from ingest.rings.capture_facts import CaptureFacts
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9, 99.99)
 
 
 @dataclass(frozen=True, slots=True)
 class Walked:
-    """What a walker read out of one ring. ``latency.total + unstamped`` equals ``packets``.
+    """What a walker read out of one ring. ``latency.total + unstamped`` equals ``packets``; a capture file has no latencies.
 
     ``truncated``: packets that were longer than the ring's frames hold; their ``bytes`` are the length on the wire all the
     same. ``malformed_frames`` and ``malformed_blocks`` did not hold together and were skipped. ``losing``: packets that the
@@ -112,13 +113,13 @@ class RingCounters:
         }
 
 
-def latency_json(latency: Histogram, since: str = "kernel") -> dict[str, Any]:
+def latency_json(latency: Histogram, since: str = "kernel", until: str = "ring") -> dict[str, Any]:
     """Percentiles in nanoseconds; ``count`` is how many packets they are of, ``negative`` those that had no latency."""
     percentiles = {f"p{percent:g}_ns": latency.percentile(percent) for percent in PERCENTILES}
     measured = latency.total - latency.negative
     return {
         "from": since,
-        "to": "ring",
+        "to": until,
         **percentiles,
         "max_ns": latency.max_ns if measured else None,
         "count": latency.total,
@@ -161,8 +162,8 @@ class StreamCounters:
         group = f"[{address}]:{self.port}" if address.version == 6 else f"{address}:{self.port}"
         return group if self.scope is None else f"{group}/{self.scope}"
 
-    def to_json(self) -> dict[str, Any]:
-        """The design's shape of one feed."""
+    def to_json(self, until: str = "ring") -> dict[str, Any]:
+        """The design's shape of one feed. ``until``: where send times are measured to."""
         counts = ("received", "lost", "duplicate", "reordered", "outside", "resets", "heartbeats")
         found: dict[str, Any] = {"format": self.framing, "stream": self.stream}
         found |= {name: getattr(self, name) for name in counts}
@@ -171,7 +172,7 @@ class StreamCounters:
         if self.latency.total:
             found["latency"] = latency_json(self.latency)
         if self.sent.total:
-            found["send_latency"] = latency_json(self.sent, "exchange send time") | {"clock_offset_ns": self.nearest_ns}
+            found["send_latency"] = latency_json(self.sent, "exchange send time", until) | {"clock_offset_ns": self.nearest_ns}
         return found
 
 
@@ -222,11 +223,40 @@ class Followed:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """What of a run was written to a file, which has ``bytes``.
+
+    Packets: ``packets`` that are in it, ``lost`` for which it was too slow, ``after`` that came when writing had ended.
+    ``ended`` says why it did; None where it went on to the end.
+    """
+
+    file: str
+    packets: int
+    bytes: int
+    lost: int
+    after: int
+    ended: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The report's ``written``."""
+        return {
+            "file": self.file,
+            "packets": self.packets,
+            "bytes": self.bytes,
+            "lost": self.lost,
+            "after": self.after,
+            "ended": self.ended,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class RingReport:
     """A whole run (``part`` "whole") or what came since the report before (``part`` "interval").
 
     ``followed`` always counts since the start. ``reader_cpu`` is where the reader last ran, ``reader_cpu_ns`` the CPU time
     that it used.
+
+    Of a capture file (``capture``) there is no latency, and ``seconds`` is the span of its stamps.
     """
 
     source: str
@@ -240,6 +270,8 @@ class RingReport:
     reader_cpu: int = -1
     reader_cpu_ns: int = 0
     error: str | None = None
+    capture: CaptureFacts | None = None
+    written: Written | None = None
 
     @property
     def total(self) -> RingCounters:
@@ -251,7 +283,8 @@ class RingReport:
 
     def to_json(self) -> dict[str, Any]:
         """The design's shape. Rings that saw nothing are left out."""
-        return {
+        until = "capture stamp" if self.mode == "capture" else "ring"
+        record = {
             "command": "ring",
             "source": self.source,
             "walker": self.walker,
@@ -260,7 +293,7 @@ class RingReport:
             "part": self.part,
             "rings": [ring.to_json() for ring in self.rings if ring.reached or ring.walked != NOTHING],
             "total": self.total.total_json(),
-            "feeds": [stream.to_json() for stream in self.followed.streams],
+            "feeds": [stream.to_json(until) for stream in self.followed.streams],
             "channels": [channel.to_json() for channel in self.followed.channels],
             "unread": self.followed.unread,
             "unfollowed": self.followed.unfollowed,
@@ -268,3 +301,8 @@ class RingReport:
             "reader": {"cpu": self.reader_cpu, "cpu_ns": self.reader_cpu_ns},
             "error": self.error,
         }
+        if self.capture is not None:
+            record["capture"] = self.capture.to_json()
+        if self.written is not None:
+            record["written"] = self.written.to_json()
+        return record

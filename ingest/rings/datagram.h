@@ -112,8 +112,8 @@ static void timed(struct stream *stream, const struct framing *framing, const ui
 
 INLINE void came(struct stream *stream, uint64_t latency, uint32_t bucket)
 {
-    if (RARE(bucket == BUCKETS))
-        stream->latency.negative++;
+    if (RARE(bucket >= BUCKETS))
+        stream->latency.negative += bucket == BUCKETS;
     else
         measure(&stream->latency, latency, bucket);
 }

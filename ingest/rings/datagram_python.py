@@ -48,11 +48,11 @@ class Sequences:
         self._unread = self._unfollowed = self._ignored = 0
 
     def datagram(
-        self, buffer: memoryview, start: int, end: int, protocol: int, stamp_ns: int, now_ns: int, timed: bool
+        self, buffer: memoryview, start: int, end: int, protocol: int, stamp_ns: int, now_ns: int, timed: bool | None
     ) -> None:
         """One packet: ``start`` is its network header, ``end`` behind its last captured byte, ``protocol`` its ethertype.
 
-        ``timed``: its latency counts.
+        ``timed``: whether its latency counts; None where it has none, in a capture file.
         """
         protocol, start = untagged(buffer, start, end, protocol)
         found = self._ip(buffer, start, end, protocol)
@@ -71,7 +71,7 @@ class Sequences:
         data = bytes(buffer[payload : min(end, payload + max(0, length - 8))])
         numbers = self._numbers(framing, data, stamp_ns)
         if numbers is not None:
-            latency = now_ns - stamp_ns if timed else -1
+            latency = None if timed is None else now_ns - stamp_ns if timed else -1
             self._numbered((address, port, _scope(framing, data)), framing, line, numbers, data, latency, now_ns)
 
     def _framing(self, line: Line | None, port: int) -> Framing | None:
@@ -117,7 +117,7 @@ class Sequences:
         return Numbers(sequence, count, _epoch(framing, data), stamp_ns, flag in framing.flag_resets)
 
     def _numbered(
-        self, key: _Key, framing: Framing, line: Line | None, numbers: Numbers, data: bytes, latency_ns: int, now_ns: int
+        self, key: _Key, framing: Framing, line: Line | None, numbers: Numbers, data: bytes, latency_ns: int | None, now_ns: int
     ) -> None:
         if key not in self._streams and len(self._streams) + len(self._channels) >= STREAMS:
             self._unfollowed += 1
@@ -125,7 +125,8 @@ class Sequences:
         stream, framing, line = self._streams.setdefault(key, (SequencedStream(), framing, line))
         numbers = _whole(framing, stream, numbers, data)
         stream.follow(numbers)
-        stream.latency.add(latency_ns)
+        if latency_ns is not None:
+            stream.latency.add(latency_ns)
         if framing.time_kind:
             _timed(framing, stream, data, now_ns)
         if line is not None and line.channel is not None:
@@ -140,7 +141,7 @@ class Sequences:
             self._channels[channel, scope] = (_Channel(), framing)
         self._channels[channel, scope][0].follow(line, numbers)
 
-    def followed(self, histograms: bool) -> Followed:
+    def followed(self, histograms: bool = True) -> Followed:
         """See ``ingest.rings.walk.Walker``."""
         streams = [
             self._stream(key, stream, framing, line, histograms) for key, (stream, framing, line) in self._streams.items()

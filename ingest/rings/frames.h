@@ -91,6 +91,8 @@ struct fields {
     uint32_t status, length, captured, mac, net, seconds, nanoseconds, header_bytes;
 };
 
+#include "tape.h"
+
 /* Every frame, whatever it holds. link: its sockaddr_ll; room: no byte of the frame lies beyond. */
 static int account(struct ring *ring, struct sequences *sequences, const uint8_t *header, const uint8_t *link, uint32_t room,
     const struct fields *in, uint64_t now)
@@ -119,9 +121,11 @@ static int account(struct ring *ring, struct sequences *sequences, const uint8_t
               in->length > longest(ring) || (in->status & ODD) || link[LINK_PACKET_TYPE] == PACKET_OTHERHOST;
     if (odd)
         name(ring, link, in->status, in->length, packet, size);
+    if (ring->tape)
+        tape_packet(ring, header, in, moment.stamp);
     if (sequences && size)
         datagram(sequences, packet, size, protocol, moment.stamp, now, moment.bucket);
-    return !odd && moment.bucket != BUCKETS;
+    return !odd && moment.bucket != BUCKETS && !ring->tape;
 }
 
 INLINE void prefetch(const uint8_t *at, uint32_t lines)

@@ -17,6 +17,7 @@ V2 = 2  # fixed frames, one status each: a packet can be read as soon as it lies
 V3 = 3  # packed blocks, one status each: cheap at high rates, late by up to the block's timeout
 
 V2_HEADER = 52  # tpacket2_hdr aligned to 16, then sockaddr_ll: no packet starts before
+V2_PACKET = 66  # where Ethernet begins: 16 bytes are left for it, then aligned so that IP lies at a multiple of 16
 V2_LINK = 32  # sockaddr_ll
 V3_HEADER = 68
 V3_LINK = 48
@@ -128,3 +129,8 @@ class Following:
         wrong += [line for line in self.lines if line.channel is not None and line.channel not in channels]
         if wrong or (self.others is not None and self.others not in places) or len(self.lines) > STREAMS:
             raise ValueError(f"no such lines: {wrong}")
+
+    @property
+    def name(self) -> str:
+        """The framings' names."""
+        return ", ".join(framing.name for framing in self.framings)

@@ -7,7 +7,7 @@ from ingest.histogram import BUCKETS, Histogram
 from ingest.rings.layout import WINDOW
 from ingest.rings.walk import WalkerMissing
 
-ABI = 2
+ABI = 3
 LIBRARY = Path(__file__).with_name("_walk.so")
 SLOTS = 4096
 ROUTES = 256
@@ -35,7 +35,9 @@ class Ring(ctypes.Structure):
     _fields_ = (
         ("memory", ctypes.c_void_p),
         ("fixed_now_ns", _U64),
-        *((name, _U32) for name in ("version", "unit_bytes", "units", "cursor", "stamp_kind", "super_bytes")),
+        *((name, _U32) for name in ("version", "unit_bytes", "units", "cursor")),
+        ("tape", ctypes.c_void_p),
+        *((name, _U32) for name in ("stamp_kind", "super_bytes")),
         *((name, _U64) for name in COUNTERS),
         ("latency", Latencies),
     )

@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from ingest.rings.counters import Followed, RingCounters, RingReport, Walked
-from ingest.rings.layout import V2, V3, Following
+from ingest.rings.layout import V2, V2_PACKET, V3, Following
+from ingest.rings.pcapng_writer import CaptureWriter
 from ingest.rings.tpacket import TAKE_NOTHING, TAKE_RECEIVED, Geometry, RingError, Stamps, TpacketSocket, settle
 from ingest.rings.walk import Ended, Walker, WalkerMissing, open_walker
 from tuner.host.cpulist import parse_list
@@ -157,6 +158,7 @@ class PacketRing:
         ring_bytes: int | None = None,
         pause_ns: int = PAUSE_NS,
         stamps: Stamps = "kernel",
+        writer: CaptureWriter | None = None,
     ) -> "PacketRing":
         """Receives from interfaces of this network namespace; counting begins at once, reading with ``run``.
 
@@ -171,6 +173,7 @@ class PacketRing:
             ring_bytes: memory of each ring; None: as ``geometry_of`` says.
             pause_ns: latency mode: between two drains while packets come.
             stamps: whose clock to measure from; ``nic`` needs a NIC that stamps already.
+            writer: also write the packets, as far as the ring holds them, to a file. To be closed after the ring.
 
         Raises:
             RingError: with what is wrong and what to do.
@@ -188,6 +191,9 @@ class PacketRing:
                 tap.open(count, geometry, stamps)
             areas = [each.area(tap.index, stamps) for tap in taps for each in tap.sockets]
             opened = open_walker(areas, following, choice=walker)
+            if writer is not None:
+                name = " ".join(ifnames)
+                opened.keep(writer.begin(name, opened.name, snap_bytes=_snap_bytes(mode), cpu=cpu))
             for tap in taps:
                 tap.connect(promiscuous)
             ring = cls(taps, mode, opened, cpu, pause_ns, stamps)
@@ -197,7 +203,7 @@ class PacketRing:
             for tap in taps:
                 tap.close()
             raise
-        ring.feed = ", ".join(framing.name for framing in following.framings) if following else ""
+        ring.feed = following.name if following else ""
         return ring
 
     def __enter__(self) -> Self:
@@ -383,6 +389,11 @@ class PacketRing:
             reader_cpu_ns=self._reader[1],
             error=self._error,
         )
+
+
+def _snap_bytes(mode: Mode) -> int:
+    """How much of a packet the ring's frames hold; 0: all of it."""
+    return FRAME_BYTES - V2_PACKET if mode == "latency" else 0
 
 
 def _counted(empty: RingCounters, walked: Walked, tapped: TpacketSocket) -> RingCounters:

@@ -6,11 +6,10 @@
  */
 #define _GNU_SOURCE
 #include "frames.h"
+#include "capture.h"
 #include <errno.h>
 #include <poll.h>
 #include <sys/prctl.h>
-
-#define EXPORT __attribute__((visibility("default")))
 
 struct reader {
     struct ring *rings;

@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum {
-    ABI = 2,
+    ABI = 3,
     SUB_BUCKETS = 16, /* per power of two: a bucket is at most 6.25 % wide */
     BUCKETS = 592,    /* up to 2^40 ns, 18 minutes */
     STREAMS = 1024,
@@ -17,10 +17,12 @@ enum {
     WINDOW = 8192, /* sequence numbers behind the newest for which late and repeated are told apart */
     OUTSIDE_RUN = 16,
     NO_LINE = 2,
+    UNTIMED = BUCKETS + 1, /* of a capture file: there is no reading to measure */
 };
 
 /* Where gcc leaves these out of line, their arguments travel through memory: half of the time per packet. */
 #define INLINE static inline __attribute__((always_inline))
+#define EXPORT __attribute__((visibility("default")))
 #define OUT_OF_LINE static __attribute__((noinline, cold))
 #define RARE(condition) __builtin_expect(!!(condition), 0)
 
@@ -40,6 +42,7 @@ struct ring {
     uint32_t unit_bytes;   /* of a frame (V2) or a block (V3) */
     uint32_t units;
     uint32_t cursor;
+    struct tape *tape;    /* NULL: packets are not kept */
     uint32_t stamp_kind;  /* the bits of tp_status that a stamp has to have; 0: any stamp will do */
     uint32_t super_bytes; /* no longer packet came over the wire; 0: unknown */
     /* counters from here on; Python sets them to 0 once it took them */

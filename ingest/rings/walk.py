@@ -10,6 +10,7 @@ from typing import Protocol
 
 from ingest.rings.counters import Followed, Walked
 from ingest.rings.layout import Area, Following
+from ingest.rings.tape import Tape
 
 CHOICE = "QUIETCORE_WALKER"
 
@@ -33,6 +34,9 @@ class Walker(Protocol):
 
     def drain(self) -> int:
         """Reads and hands back what is ready, at most one turn of each ring. Returns frames (V2) or blocks (V3)."""
+
+    def keep(self, tape: Tape) -> None:
+        """From now on puts every packet that is read onto a tape of this walker's kind (``open_tape``)."""
 
     def run(self, fds: Sequence[int], stop_fd: int, until_ns: int, pause_ns: int) -> Ended:
         """Drains until ``until_ns`` (CLOCK_MONOTONIC), until ``stop``, or until a socket fails.

@@ -8,6 +8,7 @@ from ingest.rings.counters import NOTHING, Followed, Walked
 from ingest.rings.layout import Area, Following
 from ingest.rings.native import COUNTERS, COUNTERS_AT, COUNTERS_BYTES, Polled, Reader, Ring, load
 from ingest.rings.native_sequences import NativeSequences
+from ingest.rings.tape import NativeTape, Tape
 from ingest.rings.walk import Ended
 
 _ENDED = {0: Ended.DEADLINE, 1: Ended.STOPPED, 2: Ended.FAILED}
@@ -30,6 +31,7 @@ class NativeWalker:
             ring.version, ring.unit_bytes, ring.units = area.version, area.unit_bytes, area.units
             ring.stamp_kind, ring.super_bytes = area.stamp_kind, area.super_bytes
         self._addresses = [ctypes.addressof(ring) for ring in self._rings]
+        self._tape: NativeTape | None = None
         self._sequences = NativeSequences(following) if following is not None else None
         self._followed = self._sequences.address if self._sequences is not None else None
         if self._followed is not None:
@@ -39,6 +41,14 @@ class NativeWalker:
     def drain(self) -> int:
         """See Walker."""
         return sum(self._native.quietcore_walk_drain(address, self._followed) for address in self._addresses)
+
+    def keep(self, tape: Tape) -> None:
+        """See Walker."""
+        if not isinstance(tape, NativeTape):
+            raise TypeError("the native walker writes to a native tape")
+        self._tape = tape
+        for ring in self._rings:
+            ring.tape = tape.address
 
     def run(self, fds: Sequence[int], stop_fd: int, until_ns: int, pause_ns: int) -> Ended:
         """See Walker."""
@@ -74,5 +84,6 @@ class NativeWalker:
     def close(self) -> None:
         """See Walker."""
         self._addresses = []
+        self._tape = None
         self._reader.count = 0
         self._held = []

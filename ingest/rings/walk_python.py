@@ -15,6 +15,7 @@ from ingest.rings.datagram_python import Sequences
 from ingest.rings.layout import (
     STATUS_LOSING,
     STATUS_USER,
+    STATUS_VLAN,
     V2,
     V2_HEADER,
     V2_LINK,
@@ -27,12 +28,15 @@ from ingest.rings.layout import (
 )
 from ingest.rings.packet_names import names
 from ingest.rings.sequence_python import Latencies
+from ingest.rings.tape import PythonTape, Tape
 from ingest.rings.walk import Ended, WalkerMissing
 
 _V2_FRAME = struct.Struct("=IIIHHII")  # status, length, captured, mac, net, seconds, nanoseconds
 _V3_FRAME = struct.Struct("=IIIIIIHH")  # next, seconds, nanoseconds, captured, length, status, mac, net
 _V3_BLOCK = struct.Struct("=II")  # packets, offset of the first, at byte 12
 _LINK = struct.Struct(">2xH6xB")  # ethertype, packet type
+_V2_VLAN, _V3_VLAN = 24, 32  # tp_vlan_tci; tp_vlan_tpid 2 and 4 bytes behind
+_STATUS_VLAN_TPID = 1 << 6
 _SECOND_NS = 1_000_000_000
 _BATCH = 64
 _FAILURES = select.POLLERR | select.POLLHUP | select.POLLNVAL
@@ -64,6 +68,17 @@ def memory_fence(machine: str | None = None) -> Callable[[], None]:
     return lambda: fence(_SEQ_CST)
 
 
+def _vlan_tag(buffer: memoryview, at: int, version: int, status: int) -> bytes:
+    """The tag that the kernel took out of a packet, as on the wire; empty for none."""
+    if not status & STATUS_VLAN:
+        return b""
+    kind = 0x8100
+    if status & _STATUS_VLAN_TPID:
+        (kind,) = struct.unpack_from("=H", buffer, at + (2 if version == V2 else 4))
+    (control,) = struct.unpack_from("=H", buffer, at)
+    return struct.pack(">HH", kind, control)
+
+
 class _RingWalk:
     """One ring's cursor and counters."""
 
@@ -75,6 +90,7 @@ class _RingWalk:
         self._fixed_now_ns = fixed_now_ns
         self._fence = fence
         self._cursor = 0
+        self.tape: PythonTape | None = None
         self._clear()
 
     def _clear(self) -> None:
@@ -207,6 +223,10 @@ class _RingWalk:
             self._losing += 1
         for name in names(self._bytes, at, stop, protocol, status, length, packet_type, self._area.super_bytes):
             self._kinds[name] += 1
+        if self.tape is not None:
+            vlan_at = start + (_V2_VLAN if self._area.version == V2 else _V3_VLAN)
+            tag = _vlan_tag(self._bytes, vlan_at, self._area.version, status)
+            self.tape.packet(self._bytes[start + mac : start + end], length, stamp_ns, tag)
         if self._sequences is not None and net < end:
             self._sequences.datagram(self._bytes, at, stop, protocol, stamp_ns, now, timed)
 
@@ -225,6 +245,13 @@ class PythonWalker:
     def drain(self) -> int:
         """See Walker."""
         return sum(ring.drain() for ring in self._rings)
+
+    def keep(self, tape: Tape) -> None:
+        """See Walker."""
+        if not isinstance(tape, PythonTape):
+            raise TypeError("the Python walker writes to a tape in Python")
+        for ring in self._rings:
+            ring.tape = tape
 
     def run(self, fds: Sequence[int], stop_fd: int, until_ns: int, pause_ns: int) -> Ended:
         """See Walker."""

@@ -1,6 +1,7 @@
 /* Feeds walk.c corrupt rings, each in memory of exactly its size, under the sanitizers. usage: corrupt SEED ROUNDS
  * Prints packets, malformed frames, malformed blocks and received numbers: a test checks that all of them were met. */
 #include "walk.c"
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -81,7 +82,8 @@ int main(int argc, char **argv)
     if (argc < 3)
         return 2;
     state = strtoull(argv[1], NULL, 10) * 2 + 88172645463325252u;
-    uint64_t totals[4] = {0};
+    uint64_t totals[4] = {0}, taped = 0;
+    int nowhere = open("/dev/null", O_WRONLY);
     struct stream *streams = calloc(STREAMS, sizeof *streams);
     struct arrivals *arrivals = calloc(4, sizeof *arrivals);
     for (long round = atol(argv[2]); round; round--) {
@@ -108,8 +110,17 @@ int main(int argc, char **argv)
             (version == 3 ? make_block : any(2) ? make_frame : make_short)(memory + unit * size, size);
         for (uint32_t writes = any(6); writes; writes--)
             put32(memory + any(units) * size + (any(2) ? any(112) : any(size - 3)), hostile());
+        struct tape tape = {.memory = malloc(1024), .capacity = 1024, .packets_left = 1 + any(50), .bytes_left = any(8000),
+            .tagged = any(2)};
+        ring->tape = any(3) ? &tape : NULL;
         quietcore_walk_drain(ring, sequences);
+        while (quietcore_tape_pump(&tape, nowhere) > 0)
+            ;
         quietcore_walk_drain(ring, sequences);
+        if (tape.put + tape.lost + tape.after != (ring->tape ? ring->packets : 0) || tape.head - tape.tail > tape.capacity)
+            return 1;
+        taped += tape.pumped;
+        free(tape.memory);
         uint64_t held = ring->latency.negative + ring->unstamped;
         for (int i = 0; i < BUCKETS; i++)
             held += ring->latency.buckets[i];
@@ -124,6 +135,8 @@ int main(int argc, char **argv)
         free(memory), free(ring), free(sequences), free(framings);
     }
     free(streams), free(arrivals);
+    if (taped < 1000)
+        return 1;
     printf("%llu %llu %llu %llu\n", (unsigned long long)totals[0], (unsigned long long)totals[1],
            (unsigned long long)totals[2], (unsigned long long)totals[3]);
     return 0;

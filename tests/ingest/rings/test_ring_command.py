@@ -127,7 +127,7 @@ def test_a_reader_of_the_output_that_goes_away(pair: VethPair) -> None:
         (["packet:\x1b[31mred"], "no interface '\\x1b[31mred'"),
         (["packet:" + "x" * 16], "no interface name"),
         (["xdp:eth2"], "not built yet"),
-        (["capture:x.pcap"], "not built yet"),
+        (["capture:"], "path of a pcap"),
         (["eth0"], "write packet:INTERFACE"),
         (["packet:lo", "--feed", "itch"], "unknown feed format"),
         (["packet:lo", "--mode", "fast"], "invalid choice"),

@@ -14,12 +14,19 @@ def test_an_interface() -> None:
     assert parse_source("packet:enp1s0f0np0.100").name == "enp1s0f0np0.100"
 
 
+def test_a_capture_file() -> None:
+    assert parse_source("capture:/var/cap/10:30 open.pcapng") == Source("capture", "/var/cap/10:30 open.pcapng")
+    assert str(parse_source("capture:a\x1b[31m.pcap")) == "capture:a\\x1b[31m.pcap"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("xdp:eth2", "not built yet"),
         ("shared:/dev/shm/x", "not built yet"),
-        ("capture:file.pcap", "not built yet"),
+        ("capture:", "path of a pcap"),
+        ("capture", "path of a pcap"),
+        ("capture:a\x00b", "path of a pcap"),
         ("eth2", "packet:INTERFACE"),
         ("", "packet:INTERFACE"),
         ("packet", "packet:INTERFACE"),
@@ -40,7 +47,7 @@ def test_what_is_no_source(text: str, words: str) -> None:
 
 @given(st.text(max_size=40))
 def test_no_source_reaches_the_terminal_raw(text: str) -> None:
-    for candidate in (text, f"packet:{text}", f"{text}:eth0"):
+    for candidate in (text, f"packet:{text}", f"capture:{text}", f"{text}:eth0"):
         try:
             shown = str(parse_source(candidate))
         except SourceError as error:

@@ -13,12 +13,21 @@ WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Werror"]
 
 @pytest.fixture(scope="module")
 def corrupt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sanitized("corrupt", tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def corrupt_capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sanitized("corrupt_capture", tmp_path_factory)
+
+
+def sanitized(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler")
-    program = tmp_path_factory.mktemp("sanitized") / "corrupt"
+    program = tmp_path_factory.mktemp("sanitized") / name
     flags = [*WARNINGS, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-I{WALK}"]
-    built = subprocess.run([compiler, *flags, "-o", program, HERE / "corrupt.c"], capture_output=True, text=True)
+    built = subprocess.run([compiler, *flags, "-o", program, HERE / f"{name}.c"], capture_output=True, text=True)
     if built.returncode and "-lasan" in built.stderr:
         pytest.skip("the compiler has no sanitizers")
     assert built.returncode == 0, built.stderr
@@ -32,6 +41,15 @@ def test_no_read_beyond_the_ring(corrupt: Path, seed: int) -> None:
     counts = [int(word) for word in ran.stdout.split()]
     assert len(counts) == 4
     assert min(counts) > 1000, f"one of packets, malformed frames, malformed blocks, numbers was hardly met: {counts}"
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_no_read_beyond_a_piece_of_a_capture(corrupt_capture: Path, seed: int) -> None:
+    ran = subprocess.run([corrupt_capture, str(seed), "10000"], capture_output=True, text=True, timeout=100)
+    assert ran.returncode == 0, ran.stderr
+    counts = [int(word) for word in ran.stdout.split()]
+    assert len(counts) == 7
+    assert min(counts) > 300, f"one of packets, malformed, numbers, whole, cut, broken files was hardly met: {counts}"
 
 
 def test_compiles_without_a_warning(tmp_path: Path) -> None:
