@@ -120,11 +120,12 @@ def under_systemd(
                 time.sleep(1.5)  # the timer looks once a second
             changed = differences(before, snapshot(nic))
             check("the host is changed", bool(changed), len(changed))
-            # the deadline was set somewhere within the apply, whose end is all that is known here
-            while differences(before, snapshot(nic)) and boottime_s() < deadline + 20:
+            # the deadline was set somewhere within the apply, whose end is all that is known here; an emulated guest takes
+            # many seconds to undo sixty changes
+            while differences(before, snapshot(nic)) and boottime_s() < deadline + 40:
                 time.sleep(0.3)
             late_s = boottime_s() - deadline
-            check("undone at its time by CLOCK_BOOTTIME", -12 < late_s < 6, f"{late_s:+.1f} s")
+            check("undone at its time by CLOCK_BOOTTIME", -12 < late_s < 30, f"{late_s:+.1f} s")
             left = differences(before, snapshot(nic))
             check("everything is as it was", not left, left[:5])
         done = systemd.quietcore(*apply, "--confirm-within", "60s")
