@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ingest import losses
-from ingest.counters import aer, conntrack, driver, igmp, nftables, packet_sockets, qdisc, snmp6, sockets
+from ingest.counters import aer, conntrack, driver, igmp, link_stats, nftables, packet_sockets, qdisc, snmp6, sockets
 from ingest.counters.kept import KeptFile
 from ingest.counters.softnet import Softnet
 from ingest.nic_losses import NicReading, nic_counts
@@ -89,6 +89,7 @@ class LossReader:
         self._host = host
         self._files = {name: KeptFile(host.files, path, sockets.LIMIT) for name, path in _FILES.items()}
         self._nics: Sequence[Nic] = ()
+        self._names: Mapping[int, str] = {}
         self._statistics: Mapping[str, Mapping[str, int]] = {}
         self._links: dict[str, tuple[int | None, aer.PcieState | None]] = {}
         self._queues: dict[str, dict[int, QueueCount]] = {}
@@ -122,6 +123,7 @@ class LossReader:
         physical = [nic for nic in nics if nic.physical]
         # in a container the virtual interface is all the hardware there is; elsewhere it would count packets again
         self._nics = physical or [nic for nic in nics if nic.name != "lo"]
+        self._names = {nic.ifindex: nic.name for nic in nics}
         self._statistics = statistics
         self._udp_known = "Udp.RcvbufErrors" in protocols
         slow = self._slow.rows(now_ns)  # first: the second's rows show the links
@@ -147,21 +149,25 @@ class LossReader:
     def _read_second(self) -> Rows:
         rows: Rows = []
         self._queues = {}
+        ask = self._host.syscalls.netlink_dump
+        other_hosts: Mapping[int, int] = {}
+        with contextlib.suppress(OSError):
+            other_hosts = link_stats.parse(ask(netlink.ROUTE, link_stats.REQUEST, link_stats.QUESTION))
         for nic in self._nics:
-            rows += nic_counts(self._of_nic(nic))
+            rows += nic_counts(self._of_nic(nic, other_hosts.get(nic.ifindex)))
         rows += losses.protocol_counts({}, snmp6.parse(self._file("snmp6"), losses.PROTOCOL_COUNTERS_6))
         bound = (*sockets.parse(self._file("udp")), *sockets.parse(self._file("udp6")))
         rows += losses.socket_counts(bound, self._udp_known)
         rows += losses.conntrack_counts(conntrack.parse(self._file("conntrack")))
         try:
-            found = qdisc.parse(self._host.syscalls.netlink_dump(netlink.ROUTE, qdisc.REQUEST, qdisc.QUESTION))
+            found = qdisc.parse(ask(netlink.ROUTE, qdisc.REQUEST, qdisc.QUESTION))
         except OSError as error:
             rows.append(Unseen(12, HOST, f"queueing disciplines cannot be read: {_words(error)}"))
         else:
-            rows += losses.qdisc_counts(found, {nic.ifindex: nic.name for nic in self._nics})
+            rows += losses.qdisc_counts(found, self._names)
         return rows
 
-    def _of_nic(self, nic: Nic) -> NicReading:
+    def _of_nic(self, nic: Nic, other_hosts: int | None) -> NicReading:
         downs, pcie = self._links.get(nic.name, (None, None))
         own, why = None, ""
         if nic.driver in driver.driver_map():
@@ -172,7 +178,8 @@ class LossReader:
             else:
                 self._queues[nic.name] = self._count_queues(nic.name, own)
         name = printable(nic.name)
-        return NicReading(name, printable(nic.driver), self._statistics.get(nic.name, {}), own, downs, pcie, why)
+        statistics = self._statistics.get(nic.name, {})
+        return NicReading(name, printable(nic.driver), statistics, own, downs, other_hosts, pcie, why)
 
     def _count_queues(self, name: str, own: driver.Classified) -> dict[int, QueueCount]:
         rates = self._second.rates

@@ -109,7 +109,8 @@ def socket_counts(sockets: Iterable[UdpSocket], total_known: bool) -> Iterator[C
         sockets: all of the namespace.
         total_known: whether the protocol's own count is a row already; else these are the losses.
     """
-    worst = sorted((each for each in sockets if each.drops), key=lambda each: -each.drops)
+    by_owner = {(each.name, each.inode): each for each in sockets if each.drops}  # the kernel's own all have inode 0
+    worst = sorted(by_owner.values(), key=lambda each: -each.drops)
     for each in worst[:SHOWN_SOCKETS]:
         note = f"socket inode {each.inode}, {each.queued} B wait; its buffer, its checksums and its filter"
         part = ((each.name, "drops", str(each.inode)), each.drops)

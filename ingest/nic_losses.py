@@ -55,6 +55,7 @@ class NicReading:
         statistics: the kernel's counters (sysfs).
         own: the driver's counters by class, None where they could not be read.
         carrier_downs: times the carrier went down, None where it is not told.
+        other_hosts: packets to another host's address, None on a kernel before 5.19.
         pcie: errors and state of its PCIe link, None for no PCI device.
         why: where ``own`` is None, the reason.
     """
@@ -64,12 +65,19 @@ class NicReading:
     statistics: Mapping[str, int] = field(default_factory=dict)
     own: Classified | None = None
     carrier_downs: int | None = None
+    other_hosts: int | None = None
     pcie: PcieState | None = None
     why: str = ""
 
 
 def nic_counts(nic: NicReading) -> Iterator[Count | Unseen]:
     """The rows of one interface, from its wire on; a stage without a row is left to ``ingest.stages.complete``."""
+    rows = list(_all(nic))
+    seen = {row.stage for row in rows if isinstance(row, Count)}
+    return (row for row in rows if isinstance(row, Count) or row.stage not in seen)
+
+
+def _all(nic: NicReading) -> Iterator[Count | Unseen]:
     if nic.own is not None and nic.own.known:
         yield from _of_driver(nic.name, nic.own)
     else:
@@ -86,6 +94,9 @@ def nic_counts(nic: NicReading) -> Iterator[Count | Unseen]:
             kind=AGGREGATE,
             note=_DROPPED,
         )
+    if nic.other_hosts is not None:
+        name, note = "IP: for another host", "flooded by the switch, or let in by promiscuous mode"
+        yield single(4, nic.name, "rx_otherhost_dropped", nic.other_hosts, name, kind=FILTERED, note=note)
     if "rx_nohandler" in statistics:
         yield single(13, nic.name, "rx_nohandler", statistics["rx_nohandler"], "interface: inactive", kind=FILTERED)
     if "tx_dropped" in statistics:
@@ -93,17 +104,13 @@ def nic_counts(nic: NicReading) -> Iterator[Count | Unseen]:
 
 
 def _of_driver(name: str, own: Classified) -> Iterator[Count | Unseen]:
-    seen = set()
     for kind, (stage, title, row_kind, note) in _CLASSES.items():
         for bits in (64, 32):
             parts = [part for part in own.parts.get(kind, ()) if part.bits == bits]
             if parts:
-                seen.add(stage)
                 yield Count(stage, name, label(parts), _keyed(name, parts), title, row_kind, note, bits)
     for stage in range(1, 9):
-        # a PCIe link and the carrier have counters besides the driver's
-        if stage not in seen and stage not in (1, 6):
-            yield Unseen(stage, name, f"{own.driver} has no counter for it")
+        yield Unseen(stage, name, f"{own.driver} has no counter for it")
 
 
 def _keyed(nic: str, parts: list[Part]) -> tuple[tuple[Key, int], ...]:

@@ -32,7 +32,7 @@ _DIGITS = re.compile(r"\d+")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What names of one pattern count."""
+    """What names of one pattern count, on a driver that has no counter ``without``."""
 
     pattern: re.Pattern[str]
     kind: str
@@ -145,8 +145,9 @@ def _places(driver: str, names: tuple[str, ...]) -> tuple[tuple[tuple[int, str, 
         if rules.queue_marker and word == rules.queue_marker:
             markers.append(place)
             continue
-        match = next(((r, m) for r in rules.rules if (m := r.pattern.fullmatch(word))), None)
-        if match is None or match[0].kind == CONTAINED or match[0].without in there:
+        fitting = ((r, m) for r in rules.rules if r.without not in there and (m := r.pattern.fullmatch(word)))
+        match = next(fitting, None)
+        if match is None or match[0].kind == CONTAINED:
             continue
         number = next((group for group in match[1].groupdict().values() if group is not None), "")
         queue = int(number) if is_number(number) else None

@@ -20,7 +20,8 @@ _SUBSYSTEM = 10 << 8  # NFNL_SUBSYS_NFTABLES
 CHAINS, RULES = _SUBSYSTEM | 4, _SUBSYSTEM | 7  # NFT_MSG_GETCHAIN, NFT_MSG_GETRULE
 QUESTION = struct.pack(">BBH", 0, 0, 0)  # struct nfgenmsg: all families
 _NEW_CHAIN, _NEW_RULE = _SUBSYSTEM | 3, _SUBSYSTEM | 6
-_BEFORE_PROTOCOLS = (5, 7)  # NFPROTO_NETDEV, NFPROTO_BRIDGE
+_FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}  # NFPROTO_*
+_BEFORE_PROTOCOLS = (5, 7)
 _DROP = 0  # NF_DROP
 
 
@@ -28,7 +29,7 @@ _DROP = 0  # NF_DROP
 class DropRule:
     """One rule, or one chain's policy. ``early``: before the protocols, in a table of family netdev or bridge."""
 
-    name: str  # table/chain, handle
+    name: str  # family, table/chain, handle
     packets: int
     early: bool
 
@@ -42,7 +43,7 @@ def parse_rules(messages: Iterable[tuple[int, bytes]]) -> tuple[DropRule, ...]:
         told = dict(attributes(content[4:]))  # 1 table, 2 chain, 3 handle, 4 expressions
         packets = _counted_drops([dict(attributes(each)) for _, each in attributes(told.get(4, b""))])
         if packets is not None:
-            found.append(DropRule(f"{_text(told, 1)}/{_text(told, 2)} rule {_number(told, 3)}", packets, _early(content)))
+            found.append(DropRule(f"{_chain(content, told, 2)} rule {_number(told, 3)}", packets, _early(content)))
     return tuple(found)
 
 
@@ -55,7 +56,7 @@ def parse_policies(messages: Iterable[tuple[int, bytes]]) -> tuple[DropRule, ...
         told = dict(attributes(content[4:]))  # 1 table, 3 name, 5 policy, 8 counters
         if 5 in told and _number(told, 5) == _DROP and 8 in told:
             packets = _number(dict(attributes(told[8])), 2)
-            found.append(DropRule(f"{_text(told, 1)}/{_text(told, 3)} policy", packets, _early(content)))
+            found.append(DropRule(f"{_chain(content, told, 3)} policy", packets, _early(content)))
     return tuple(found)
 
 
@@ -76,6 +77,10 @@ def _drops(immediate: bytes) -> bool:
     data = dict(attributes(dict(attributes(immediate)).get(2, b"")))
     code = dict(attributes(data.get(2, b""))).get(1, b"")
     return len(code) == 4 and int.from_bytes(code, "big") == _DROP
+
+
+def _chain(content: bytes, told: dict[int, bytes], place: int) -> str:
+    return f"{_FAMILIES.get(content[0], content[0])} {_text(told, 1)}/{_text(told, place)}"
 
 
 def _early(content: bytes) -> bool:

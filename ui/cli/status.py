@@ -26,8 +26,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments: none of its own."""
     parser.epilog = (
         "Watches for a second and reads only. Exit status 0, whatever the report says; see verify for a verdict. Losses are "
-        "listed from the worst on: each stage between wire and application with its counter on this driver. What is a delay or a "
-        "warning and no loss is named so, and a stage without a counter is said to be invisible, which is not a zero."
+        "listed from the worst on: each stage between wire and application with its counter on this driver. What is a delay or "
+        "a warning and no loss is named so, and a stage without a counter is said to be invisible, which is not a zero."
     )
 
 
