@@ -1,8 +1,9 @@
 """The collector: counters in, one sample a tick out, at a cost that is measured and told.
 
-It reads procfs and sysfs and nothing else: no MSR, no perf counter of another CPU, no tracepoint, each of which would interrupt
-the core that it asks about. It binds itself to housekeeping CPUs, keeps its descriptors, and takes ticks at absolute times: one
-that comes too late is counted and left out, never piled up.
+It reads procfs and sysfs, and once a second asks drivers and the network stack for counters that no file shows: no MSR, no
+perf counter of another CPU, no tracepoint, each of which would interrupt the core that it asks about. It binds itself to
+housekeeping CPUs, keeps its descriptors, and takes ticks at absolute times: one that comes too late is counted and left out,
+never piled up.
 """
 
 import contextlib
@@ -17,11 +18,12 @@ from ingest.counters.interrupts import Parser
 from ingest.counters.kept import KeptFile
 from ingest.counters.nic import Statistics
 from ingest.irq_samples import IrqReader
-from ingest.losses import PROTOCOL_COUNTERS, losses
+from ingest.loss_reader import LossReader
+from ingest.losses import PROTOCOL_COUNTERS
 from ingest.nic_samples import NicReader
 from ingest.rates import Rates
 from ingest.roles import default_roles, isolated_cpus
-from ingest.sample import Cost, Event, NicSample, Sample
+from ingest.sample import Cost, Event, Sample
 from tuner.host.cpulist import format_list
 from tuner.host.host import Host
 from tuner.host.topology import Topology, read_topology
@@ -63,6 +65,7 @@ class Collector:
         self._roles: dict[int, str] = {}
         self._irqs = IrqReader(host)
         self._nics = NicReader(host)
+        self.losses = LossReader(host)  # its ``rings`` and ``feeds`` are told by who follows them
         self._slow_until = 0.0
         self._sequence = 0
         self._last_ns = 0
@@ -104,14 +107,19 @@ class Collector:
         table = self._parser.parse(self._files["interrupts"].read() or b"")
         if set(table.cpus) - set(self._topology.online):  # a CPU came online
             events = (*events, *self._refresh())
-        rows = softnet.parse(self._files["softnet"].read() or b"", sorted(self._topology.online))
+        # the columns of the table are the CPUs that are online now; the topology was read some seconds ago
+        rows = softnet.parse(self._files["softnet"].read() or b"", table.cpus or sorted(self._topology.online))
         deferred = softirqs.parse(self._files["softirqs"].read() or b"")
         times = stat.parse(self._files["stat"].read() or b"")
         protocols = self._protocols.parse(self._files["snmp"].read() or b"")
         protocols |= self._protocols.parse(self._files["netstat"].read() or b"")
         counters = self._statistics.read(nic.name for nic in self._nics.nics)
         irqs = self._irqs.samples(table, self._rates)
-        nics = tuple(self._nics.sample(nic, counters[nic.name], irqs, self._rates) for nic in self._nics.nics)
+        losses = self.losses.read(now_ns, interval_s, self._nics.nics, counters, rows, protocols)
+        nics = tuple(
+            self._nics.sample(nic, counters[nic.name], irqs, self.losses.queues(nic.name), self._rates)
+            for nic in self._nics.nics
+        )
         cores = CoreReader(self._topology, self._roles, self._rates).samples(table, irqs, deferred, rows, times)
         self._sequence += 1
         self._last_ns = now_ns
@@ -126,7 +134,7 @@ class Collector:
             cores=cores,
             irqs=irqs,
             nics=nics,
-            losses=losses({n: c for n, c in counters.items() if _physical(nics, n)}, rows, protocols, self._rates.of_loss),
+            losses=losses,
             events=events,
             cost=self._cost(interval_s),
             profile=self._profile,
@@ -168,14 +176,11 @@ class Collector:
         for kept in self._files.values():
             kept.close()
         self._statistics.close()
+        self.losses.close()
 
 
 def _nothing_active() -> tuple[str, Mapping[int, str]]:
     return "", {}
-
-
-def _physical(nics: tuple[NicSample, ...], name: str) -> bool:
-    return any(nic.name == name and nic.physical for nic in nics)
 
 
 def pin_to_housekeeping(topology: Topology, roles: Mapping[int, str]) -> frozenset[int]:

@@ -1,58 +1,190 @@
-"""The places between wire and application where packets can be lost, in that order, each with the counter that tells of it.
+"""What the host itself tells of losses, from the softirq to the feed: rows of the ledger (``ingest.stages``) out of readings.
 
-A packet is lost once: aggregates that contain others (``rx_errors``, UDP's ``InErrors``) are never shown beside them. What this
-host cannot see is said to be invisible, since a missing counter is not a zero.
+A packet is lost once: what a counter contains of another (``InErrors`` all of UDP's, ``InHdrErrors`` the checksums, softnet's
+drops the flow limit, the protocols' drops each socket's) is a detail, or is left out. Sources: net/core/dev.c, net/ipv4/proc.c,
+ip_input.c, udp.c, tcp_input.c.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from ingest.counters.igmp import Joined
+from ingest.counters.nftables import DropRule
+from ingest.counters.packet_sockets import PacketSocket
+from ingest.counters.qdisc import Qdisc
+from ingest.counters.sockets import UdpSocket
 from ingest.counters.softnet import Softnet
-from ingest.sample import LossSample
+from ingest.stages import AGGREGATE, DELAY, DETAIL, FILTERED, HOST, LOSS, TRANSMIT, WARNING, Count, Key, Unseen, single
+from tuner.host.text import printable
 
-Rate = Callable[[str, str, int], float]  # (where, counter, total) -> per second
-
-# (stage, name, counter of /sys/class/net/X/statistics)
-_NIC_STAGES = (
-    (2, "MAC", "rx_crc_errors"),
-    (5, "NIC buffer or descriptors", "rx_missed_errors"),
-    (13, "device: no handler, or dropped by the driver", "rx_dropped"),
+# stage, name, counter, kind, note
+_PROTOCOLS = (
+    (
+        15,
+        "IP: reverse path filter",
+        "TcpExt.IPReversePathFilter",
+        LOSS,
+        "rp_filter: the way back leads out of another interface",
+    ),
+    (15, "IP: header", "Ip.InHdrErrors", LOSS, ""),
+    (15, "IP: checksum", "IpExt.InCsumErrors", DETAIL, "a part of InHdrErrors"),
+    (15, "IP: truncated", "IpExt.InTruncatedPkts", LOSS, ""),
+    (15, "IP: not our address", "Ip.InAddrErrors", LOSS, ""),
+    (15, "IP: no route", "IpExt.InNoRoutes", LOSS, ""),
+    (15, "IP: unknown protocol", "Ip.InUnknownProtos", LOSS, ""),
+    (15, "IP: discarded", "Ip.InDiscards", LOSS, ""),
+    (15, "IP: fragments never whole", "Ip.ReasmFails", LOSS, "one for each datagram, or fragment"),
+    (16, "multicast: no socket wanted it", "Udp.IgnoredMulti", FILTERED, "it came in, and no socket here had joined and bound"),
+    (17, "UDP: no socket", "Udp.NoPorts", LOSS, "wrong port, or nobody listens"),
+    (18, "UDP: socket buffer full", "Udp.RcvbufErrors", LOSS, "the application is too slow, or SO_RCVBUF too small"),
+    (18, "UDP: checksum", "Udp.InCsumErrors", LOSS, ""),
+    (19, "UDP: memory", "Udp.MemErrors", LOSS, "net.ipv4.udp_mem"),
+    (23, "TCP: receive queue full", "TcpExt.TCPRcvQDrop", LOSS, "the peer sends it again"),
+    (23, "TCP: window closed", "TcpExt.TCPZeroWindowDrop", LOSS, "the peer sends it again"),
+    (23, "TCP: socket was busy", "TcpExt.TCPBacklogDrop", LOSS, "the peer sends it again"),
+    (23, "TCP: out of order queue", "TcpExt.TCPOFODrop", LOSS, "the peer sends it again"),
+    (23, "TCP: pruned", "TcpExt.RcvPruned", LOSS, "the peer sends it again"),
+    (23, "TCP: memory pressure", "TcpExt.PruneCalled", WARNING, "rounds of pruning, not packets"),
+    (23, "TCP: out of order pruned", "TcpExt.OfoPruned", WARNING, "rounds, not packets"),
+    (TRANSMIT, "transmit: no route", "Ip.OutNoRoutes", LOSS, ""),
+    (TRANSMIT, "transmit: IP discarded", "Ip.OutDiscards", AGGREGATE, "what a queueing discipline refused stands here, too"),
 )
-_PROTOCOL_STAGES = (
-    (15, "IP: reverse path filter", "TcpExt.IPReversePathFilter"),
-    (15, "IP: discarded", "Ip.InDiscards"),
-    (17, "UDP: no socket", "Udp.NoPorts"),
-    (18, "UDP: socket buffer full", "Udp.RcvbufErrors"),
-    (19, "UDP: memory", "Udp.MemErrors"),
+_PROTOCOLS_6 = (
+    (15, "IPv6: header", "Ip6InHdrErrors", LOSS, ""),
+    (15, "IPv6: not our address", "Ip6InAddrErrors", LOSS, ""),
+    (15, "IPv6: no route", "Ip6InNoRoutes", LOSS, ""),
+    (15, "IPv6: discarded", "Ip6InDiscards", LOSS, ""),
+    (16, "multicast: no socket wanted it (IPv6)", "Udp6IgnoredMulti", FILTERED, ""),
+    (17, "UDP: no socket (IPv6)", "Udp6NoPorts", LOSS, ""),
+    (18, "UDP: socket buffer full (IPv6)", "Udp6RcvbufErrors", LOSS, ""),
+    (19, "UDP: memory (IPv6)", "Udp6MemErrors", LOSS, ""),
 )
+PROTOCOL_COUNTERS = tuple(counter for _, _, counter, _, _ in _PROTOCOLS)
+PROTOCOL_COUNTERS_6 = tuple(counter for _, _, counter, _, _ in _PROTOCOLS_6)
+SHOWN_SOCKETS = 16  # the worst of them
+_SHOWN_RULES = 16
+ALL_CPUS = "all CPUs"
 
-PROTOCOL_COUNTERS = tuple(counter for _, _, counter in _PROTOCOL_STAGES)
+
+def protocol_counts(counters: Mapping[str, int], counters_6: Mapping[str, int]) -> Iterator[Count]:
+    """Stages 15 to 19, 23 and transmission, by the counters of snmp, netstat and snmp6; what a kernel lacks has no row."""
+    for stage, name, counter, kind, note in (*_PROTOCOLS, *_PROTOCOLS_6):
+        value = counters.get(counter, counters_6.get(counter))
+        if value is not None:
+            yield single(stage, HOST, counter, value, name, kind=kind, note=note, bits=0)
 
 
-def losses(
-    nics: Mapping[str, Mapping[str, int]], softnet: Iterable[Softnet], protocols: Mapping[str, int], rate: Rate
-) -> tuple[LossSample, ...]:
-    """The stages with their totals and rates.
+def softnet_counts(rows: Sequence[Softnet]) -> Iterator[Count | Unseen]:
+    """Stages 10 and 11: a row of the ledger for each CPU that has lost or been late, one for all others together."""
+    if not rows:
+        for stage in (10, 11):
+            yield Unseen(stage, HOST, "no softnet_stat, or CPUs come and go just now")
+        return
+    late = "no loss yet: the ring fills meanwhile"
+    yield from _per_cpu(rows, 10, "softirq late", "softnet time_squeeze", [r.squeezes for r in rows], DELAY, late)
+    yield from _per_cpu(rows, 11, "softnet backlog", "softnet dropped", [r.drops for r in rows], LOSS, "RPS or loopback")
+    limited = [row.flow_limits for row in rows]
+    if any(limited):
+        yield from _per_cpu(rows, 11, "softnet flow limit", "softnet flow_limit", limited, DETAIL, "a part of dropped")
+
+
+def _per_cpu(
+    rows: Sequence[Softnet], stage: int, name: str, counter: str, values: Sequence[int], kind: str, note: str
+) -> Iterator[Count]:
+    quiet: list[tuple[Key, int]] = []
+    for row, value in zip(rows, values, strict=True):
+        part = ((f"CPU {row.cpu}", counter), value)
+        if value:
+            yield Count(stage, f"CPU {row.cpu}", counter, (part,), name, kind, note, 32)
+        else:
+            quiet.append(part)
+    if quiet:  # rated all the same: the first drop of a CPU must not be taken for its old count
+        where = ALL_CPUS if len(quiet) == len(rows) else "other CPUs"
+        yield Count(stage, where, counter, tuple(quiet), name, kind, "", 32)
+
+
+def socket_counts(sockets: Iterable[UdpSocket], total_known: bool) -> Iterator[Count]:
+    """Stage 18, socket by socket: the worst of those that dropped anything.
 
     Args:
-        nics: interface -> its counters.
-        softnet: rows of softnet_stat; empty where the host has none.
-        protocols: counters of snmp and netstat; empty where the host has none.
-        rate: what a counter's rate is since the last time.
+        sockets: all of the namespace.
+        total_known: whether the protocol's own count is a row already; else these are the losses.
     """
-    found = [
-        _loss(stage, name, nic, counter, counters.get(counter), rate)
-        for nic, counters in nics.items()
-        for stage, name, counter in _NIC_STAGES
-    ]
-    rows = list(softnet)
-    found += [_loss(11, "softnet backlog", f"CPU {row.cpu}", "softnet dropped", row.drops, rate) for row in rows]
-    if not rows:
-        found.append(_loss(11, "softnet backlog", "host", "softnet dropped", None, rate))
-    found += [_loss(stage, name, "host", counter, protocols.get(counter), rate) for stage, name, counter in _PROTOCOL_STAGES]
-    return tuple(sorted(found, key=lambda loss: loss.stage))
+    by_owner = {(each.name, each.inode): each for each in sockets if each.drops}  # the kernel's own all have inode 0
+    worst = sorted(by_owner.values(), key=lambda each: -each.drops)
+    for each in worst[:SHOWN_SOCKETS]:
+        note = f"socket inode {each.inode}, {each.queued} B wait; its buffer, its checksums and its filter"
+        part = ((each.name, "drops", str(each.inode)), each.drops)
+        kind = DETAIL if total_known else LOSS
+        yield Count(18, each.name, "sk_drops", (part,), "UDP socket", kind, note, 32)
 
 
-def _loss(stage: int, name: str, where: str, counter: str, total: int | None, rate: Rate) -> LossSample:
-    if total is None:
-        return LossSample(stage, name, where, counter, 0, 0.0, visible=False)
-    return LossSample(stage, name, where, counter, total, rate(where, counter, total))
+def membership_rows(joined: Iterable[Joined]) -> Iterator[Unseen]:
+    """Stage 16: what is joined where. That a joined group is silent has no counter."""
+    for each in joined:
+        if each.groups:
+            count = f"{len(each.groups)} group{'s' if len(each.groups) > 1 else ''} joined"
+            shown = ", ".join(each.groups[:3]) + (", …" if len(each.groups) > 3 else "")
+            why = f"{count} ({printable(each.version, 8)}: {shown}); silence has no counter: compare the other line"
+            yield Unseen(16, printable(each.ifname), why, "/proc/net/igmp")
+
+
+def conntrack_counts(rows: Sequence[Mapping[str, int]]) -> Iterator[Count]:
+    """Stage 14: connection tracking, all CPUs together. No rows: this kernel does not track."""
+    names = {name for row in rows for name in row}
+    for name, title, kind, note in (
+        ("drop", "connection tracking: dropped", LOSS, "table full, no memory, or a clash"),
+        ("insert_failed", "connection tracking: not confirmed", WARNING, "lost as well; clashes stand under drop, too"),
+        ("early_drop", "connection tracking: entry thrown out", WARNING, "entries, not packets: the table is full"),
+    ):
+        if name in names:
+            parts = tuple(((HOST, "conntrack", name, str(i)), row[name]) for i, row in enumerate(rows) if name in row)
+            yield Count(14, HOST, f"nf_conntrack {name}", parts, title, kind, note, 32)
+
+
+def rule_counts(rules: Sequence[DropRule]) -> Iterator[Count]:
+    """Stages 12 and 14: rules of nftables that count and drop, the worst one by one, the others together."""
+    for stage, name, of_stage in (
+        (12, "nftables before the protocols", [rule for rule in rules if rule.early]),
+        (14, "nftables", [rule for rule in rules if not rule.early]),
+    ):
+        worst = sorted(of_stage, key=lambda rule: -rule.packets)
+        for rule in worst[:_SHOWN_RULES]:
+            yield single(stage, printable(rule.name, 60), "counter before drop", rule.packets, f"{name}: dropped")
+        if len(worst) > _SHOWN_RULES:
+            rest = worst[_SHOWN_RULES:]
+            parts = tuple(((rule.name, "counter before drop"), rule.packets) for rule in rest)
+            yield Count(stage, f"{len(rest)} other rules", "counter before drop", parts, f"{name}: dropped")
+
+
+def qdisc_counts(qdiscs: Iterable[Qdisc], names: Mapping[int, str]) -> Iterator[Count]:
+    """Stages 12 and transmission: traffic control. ``names`` are the interfaces by their index."""
+    ingress = 0
+    for qdisc in qdiscs:
+        where = printable(names.get(qdisc.ifindex, f"interface {qdisc.ifindex}"))
+        counter = f"qdisc {printable(qdisc.kind, 16)}"
+        if qdisc.ingress:
+            ingress += 1
+            note = "verdicts of filters, in both directions" if qdisc.kind == "clsact" else "verdicts of filters"
+            yield single(12, where, f"{counter} drops", qdisc.drops, "traffic control", note=note, bits=32)
+        else:
+            yield single(TRANSMIT, where, f"{counter} drops", qdisc.drops, "transmit: queueing discipline", bits=32)
+            if qdisc.overlimits:
+                name = "transmit: held back"
+                yield single(TRANSMIT, where, f"{counter} overlimits", qdisc.overlimits, name, kind=DELAY, bits=32)
+    if not ingress:
+        yield Count(12, HOST, "qdisc ingress drops", (), "traffic control", note="no filter at any interface's entry")
+
+
+def ring_counts(rings: Mapping[str, int], others: Sequence[PacketSocket]) -> Iterator[Count | Unseen]:
+    """Stage 21: rings whose owner tells their drops, and how many sockets there are that tell nobody else."""
+    for name, drops in rings.items():
+        yield single(21, printable(name), "PACKET_STATISTICS tp_drops", drops, "packet ring")
+    if others and not rings:
+        sockets = f"{len(others)} AF_PACKET socket{'s' if len(others) > 1 else ''} here"
+        yield Unseen(21, HOST, f"{sockets}: only the owner of each can read its drops", "/proc/net/packet")
+
+
+def feed_counts(feeds: Mapping[str, int]) -> Iterator[Count]:
+    """Stage 26: messages missing from a feed, as its follower counts them. They are lost at the stages above, too."""
+    for name, lost in feeds.items():
+        yield single(26, printable(name), "sequence gaps", lost, "feed sequence", kind=DETAIL, note="lost at a stage above")

@@ -3,12 +3,15 @@
 import contextlib
 from collections.abc import Iterable, Mapping
 
+from ingest.loss_reader import QueueCount
 from ingest.rates import Rates
 from ingest.sample import IrqSample, NicSample, QueueSample
 from tuner.host.host import Host
 from tuner.host.nics import Nic, read_nics
 from tuner.host.syscalls import Rings
 from tuner.host.text import printable
+
+_NOT_COUNTED = QueueCount()
 
 
 class NicReader:
@@ -28,8 +31,15 @@ class NicReader:
                 with contextlib.suppress(OSError):  # no rings to show
                     self._rings[nic.name] = self._host.syscalls.rings(nic.name)
 
-    def sample(self, nic: Nic, counters: Mapping[str, int], irqs: Iterable[IrqSample], rates: Rates) -> NicSample:
-        """One interface."""
+    def sample(
+        self,
+        nic: Nic,
+        counters: Mapping[str, int],
+        irqs: Iterable[IrqSample],
+        queues: Mapping[int, QueueCount],
+        rates: Rates,
+    ) -> NicSample:
+        """One interface; ``queues`` are what its driver counts for each receive queue."""
 
         def rate(counter: str) -> float:
             return rates.of(("nic", nic.name, counter), counters.get(counter, 0))
@@ -51,8 +61,21 @@ class NicReader:
             physical=nic.physical,
             counters=dict(counters),
             queues=tuple(
-                QueueSample(irq.queue, int(irq.irq), irq.effective, irq.per_s)
+                _queue(irq.queue, irq, queues.get(irq.queue, _NOT_COUNTED))
                 for irq in irqs
                 if irq.receives and irq.queue is not None and irq.device == shown
             ),
         )
+
+
+def _queue(queue: int, irq: IrqSample, count: QueueCount) -> QueueSample:
+    return QueueSample(
+        queue=queue,
+        irq=int(irq.irq),
+        cpus=irq.effective,
+        interrupts_per_s=irq.per_s,
+        packets=count.packets,
+        packets_per_s=count.packets_per_s,
+        drops=count.drops,
+        drops_per_s=count.drops_per_s,
+    )

@@ -1,43 +1,63 @@
 """Rates of counters that wrap, vanish and come back."""
 
 _WORD = 1 << 32
+_WRAP = 1 << 28  # the largest step in which a 32-bit counter is believed to have wrapped
+BYTES_PER_S, PACKETS_PER_S = 10**12, 2 * 10**9  # above what any interface moves
+_SWEEP = 256  # ticks between two looks for counters that are gone
+
+Key = tuple[str | int, ...]
 
 
 class Rates:
     """Remembers every counter's last value and answers how fast it moved since.
 
-    A counter that is new has rate 0. One that went back wrapped at 32 bits if that explains it with a plausible step;
-    else it was reset, and what it counts since is all that is known.
+    A counter that is new, or was not there at the tick before, has rate 0: what it shows may be another device's. One that went
+    back wrapped at 32 bits if that explains it with a small step; else it was reset, and what it counts since is all that is
+    known, unless that is so much that a reset does not explain it either (a driver that corrects its count): then it is 0.
+
+    Args:
+        most_per_s: what no counter here can do; a step beyond it is another device's count, and 0.
     """
 
-    def __init__(self) -> None:
-        self._last: dict[tuple[str, ...] | tuple[str, int] | tuple[str, str, int], int] = {}
+    def __init__(self, most_per_s: int = BYTES_PER_S) -> None:
+        self._most_per_s = most_per_s
+        self._last: dict[Key, tuple[int, int]] = {}
         self._interval_s = 0.0
+        self._tick = 0
 
     def begin(self, interval_s: float) -> None:
         """A new tick, so many seconds after the last one."""
         self._interval_s = interval_s
+        self._tick += 1
+        if self._tick % _SWEEP == 0:
+            self._last = {key: seen for key, seen in self._last.items() if seen[1] >= self._tick - 1}
 
-    def step(self, key: tuple[str, ...] | tuple[str, int] | tuple[str, str, int], value: int) -> int:
-        """How far a counter moved since it was last seen."""
-        last = self._last.get(key)
-        self._last[key] = value
-        if last is None or value == last:
+    def step(self, key: Key, value: int, bits: int = 0) -> int:
+        """How far a counter moved since it was last seen.
+
+        Args:
+            key: which one.
+            value: what it shows.
+            bits: how wide the kernel counts it: 64 never wraps, 0 is not known.
+        """
+        seen = self._last.get(key)
+        self._last[key] = (value, self._tick)
+        if seen is None or seen[0] == value or seen[1] < self._tick - 1:
             return 0
-        if value > last:
-            return value - last
-        wrapped = value - last + _WORD
-        return wrapped if last < _WORD and wrapped < _WORD // 2 else value
+        step = value - seen[0] if value > seen[0] else _backwards(seen[0], value, bits)
+        return step if step <= self._most_per_s * self._interval_s else 0
 
-    def of(self, key: tuple[str, ...] | tuple[str, int] | tuple[str, str, int], value: int) -> float:
+    def of(self, key: Key, value: int, bits: int = 0) -> float:
         """Its rate per second."""
-        step = self.step(key, value)
-        return step / self._interval_s if self._interval_s else 0.0
+        return self.per_s(self.step(key, value, bits))
 
     def per_s(self, step: int) -> float:
         """A step as a rate."""
         return step / self._interval_s if self._interval_s else 0.0
 
-    def of_loss(self, where: str, counter: str, total: int) -> float:
-        """The rate of one counter of the waterfall."""
-        return self.of(("loss", where, counter), total)
+
+def _backwards(last: int, value: int, bits: int) -> int:
+    wrapped = value - last + _WORD
+    if bits != 64 and last < _WORD and wrapped < _WRAP:
+        return wrapped
+    return value if value <= last // 2 else 0

@@ -109,7 +109,9 @@ class NicSample:
 class LossSample:
     """One place between the wire and the application where packets can be lost.
 
-    ``stage`` orders the places from wire to application; ``visible`` is False where this host has no counter for it.
+    ``stage`` orders the places from wire to application; ``visible`` is False where this host has no counter for it, and
+    ``note`` says why. ``kind`` is ``loss``, ``filtered`` (nobody here wanted it), ``delay``, ``warning``, ``detail`` (a part of
+    another row) or ``aggregate`` (contains others): only the first two may be added up.
     """
 
     stage: int
@@ -119,6 +121,8 @@ class LossSample:
     total: int
     per_s: float
     visible: bool = True
+    kind: str = "loss"
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ large one takes many; a descriptor whose object went away answers ENODEV and is 
 
 import os
 
-from tuner.host.files import HostFiles
+from tuner.host.files import READ_LIMIT, HostFiles
 
 
 class KeptFile:
-    """One file of the host, kept open between reads."""
+    """One file of the host, kept open between reads. What lies beyond ``limit`` bytes is not read."""
 
-    def __init__(self, files: HostFiles, name: str) -> None:
+    def __init__(self, files: HostFiles, name: str, limit: int = READ_LIMIT) -> None:
+        self._limit = limit
         self._files = files
         self.name = name
         self._fd = -1
@@ -36,9 +37,9 @@ class KeptFile:
                 self._buffer.extend(bytes(len(self._buffer)))
             with memoryview(self._buffer) as view:
                 got = os.preadv(self._fd, [view[size:]], size)
-            if not got:
-                return bytes(self._buffer[:size])
             size += got
+            if not got or size >= self._limit:
+                return bytes(self._buffer[: min(size, self._limit)])
 
     def close(self) -> None:
         """Lets go of the descriptor."""

@@ -12,10 +12,11 @@ from collections.abc import Iterable
 from ingest.counters.kept import KeptFile
 from tuner.host.files import HostFiles
 
-# A driver's own counters (ethtool -S) can cost a firmware command each and are not read here.
+# A driver's own counters (ethtool -S) can cost a firmware command each: see driver.py.
 NAMES = (
     "rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_dropped", "rx_missed_errors", "rx_errors", "rx_crc_errors",
-    "rx_fifo_errors", "rx_over_errors", "tx_dropped", "tx_errors", "multicast",
+    "rx_length_errors", "rx_frame_errors", "rx_fifo_errors", "rx_over_errors", "rx_nohandler", "tx_dropped", "tx_errors",
+    "multicast",
 )  # fmt: skip
 
 

@@ -34,7 +34,7 @@ class Parser:
                 places = self._places[names] = self._find(group, names)
             words = values.split()
             for name, place in places:
-                if place < len(words) and words[place].isdigit():
+                if place < len(words) and words[place].isdigit() and len(words[place]) <= 20:
                     found[name] = int(words[place])
         return found
 

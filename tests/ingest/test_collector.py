@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.collector import Collector, pin_to_housekeeping
-from ingest.losses import losses
 from ingest.rates import Rates
 from ingest.roles import default_roles
 from ingest.sample import SampleError, from_json
@@ -150,13 +149,6 @@ def test_a_counter_that_was_reset_counts_from_zero():
     assert rates.of(("x",), 2**40) == 0
     assert rates.of(("x",), 2**40 + 10) == 5
     assert rates.of(("x",), 4) == 2
-
-
-def test_losses_are_in_order_and_what_is_not_visible_says_so():
-    found = losses({"eth0": {"rx_missed_errors": 3}}, [], {"Udp.RcvbufErrors": 2}, lambda *_: 0.0)
-    assert [loss.stage for loss in found] == sorted(loss.stage for loss in found)
-    visible = {(loss.where, loss.counter) for loss in found if loss.visible}
-    assert visible == {("eth0", "rx_missed_errors"), ("host", "Udp.RcvbufErrors")}
 
 
 def test_roles(host):

@@ -16,7 +16,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from tuner.host import netlink
 from tuner.host.cpulist import CpuSet
+from tuner.host.driver_statistics import DriverStatistics, read_statistics
 from tuner.host.ethtool import read_blocks, write_block
 from tuner.host.files import HostFiles
 from tuner.host.nics import valid_name
@@ -87,7 +89,13 @@ class Syscalls(Protocol):
         """Puts back one of ``driver_settings``."""
 
     def statistics(self, ifname: str) -> dict[str, int]:
+        """The driver's own counters by name; of names that repeat, the last. See ``driver_statistics``."""
+
+    def driver_statistics(self, ifname: str) -> DriverStatistics:
         """The driver's own counters (ETHTOOL_GSTATS); firmware commands on some NICs: never faster than 1 Hz."""
+
+    def netlink_dump(self, protocol: int, kind: int, payload: bytes) -> netlink.Messages:
+        """Everything of a kind that netlink tells, see ``tuner.host.netlink.dump``; EOPNOTSUPP on a tree of files."""
 
     def threads(self) -> tuple[Thread, ...]:
         """All threads of the host."""
@@ -161,7 +169,16 @@ class LinuxSyscalls:
 
     def statistics(self, ifname: str) -> dict[str, int]:
         """See Syscalls."""
-        return {str(name): int(value) for name, value in _ethtool(ifname, lambda tool: tool.get_statistics())}
+        found = self.driver_statistics(ifname)
+        return dict(zip(found.names, found.values, strict=True))
+
+    def driver_statistics(self, ifname: str) -> DriverStatistics:
+        """See Syscalls."""
+        return read_statistics(lambda request: _request(ifname, request))
+
+    def netlink_dump(self, protocol: int, kind: int, payload: bytes) -> netlink.Messages:
+        """See Syscalls."""
+        return netlink.dump(protocol, kind, payload)
 
     def threads(self) -> tuple[Thread, ...]:
         """See Syscalls. sched_getaffinity instead of ``status``: 1 µs instead of 15 for each thread."""

@@ -13,18 +13,21 @@ from tuner.conflicts import Conflict, find
 from tuner.host.text import printable
 from tuner.plan import Change, exit_status
 from ui.cli.context import Context, open_context
+from ui.cli.losses import losses_text
 from ui.cli.output import emit
 from ui.cli.table import table
 from ui.cli.verify import applied_changes
 
-# Long enough for a rate that means something, short enough for a command that is typed often.
-WINDOW_S = 0.5
+# Long enough for two looks at drivers' counters, which are read once a second at most; a tree of files may be asked sooner.
+WINDOW_S, FILES_WINDOW_S = 1.0, 0.5
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments: none of its own."""
     parser.epilog = (
-        "Watches for half a second and reads only. Exit status 0, whatever the report says; see verify for a verdict."
+        "Watches for a second and reads only. Exit status 0, whatever the report says; see verify for a verdict. Losses are "
+        "listed from the worst on: each stage between wire and application with its counter on this driver. What is a delay or "
+        "a warning and no loss is named so, and a stage without a counter is said to be invisible, which is not a zero."
     )
 
 
@@ -45,9 +48,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _sample(context: Context) -> Sample:
     collector = Collector(context.host, context.profile_and_roles)
     collector.tick()
+    window_s = WINDOW_S if context.host.files.real else FILES_WINDOW_S
     if context.simulation is not None:
-        context.simulation.advance(WINDOW_S)
-    time.sleep(WINDOW_S)
+        context.simulation.advance(window_s)
+    time.sleep(window_s)
     return collector.tick()
 
 
@@ -77,7 +81,7 @@ def _walker() -> str:
 
 
 def _text(context: Context, sample: Sample, conflicts: tuple[Conflict, ...], drift: list[Change]) -> str:
-    parts = [_head(context, sample, drift), _cores(sample), _nics(sample), _losses(sample)]
+    parts = [_head(context, sample, drift), _cores(sample), _nics(sample), losses_text(sample.losses)]
     if conflicts:
         rows = [(c.program, str(c.pid), c.what, c.remedy) for c in conflicts]
         parts.append(table(("conflict", "pid", "it", "remedy"), rows))
@@ -156,17 +160,6 @@ def _nic_row(nic: NicSample) -> tuple[str, ...]:
         _rate(nic.tx_packets_per_s),
         _rate(nic.drops_per_s),
     )
-
-
-def _losses(sample: Sample) -> str:
-    rows = [
-        (loss.name, printable(loss.where), loss.counter, str(loss.total), _rate(loss.per_s))
-        for loss in sample.losses
-        if loss.visible and (loss.total or loss.per_s)
-    ]
-    if not rows:
-        return "losses: none counted since boot"
-    return table(("lost at", "where", "counter", "since boot", "/s"), rows, "lllrr")
 
 
 def _cause(name: str, per_s: float) -> str:

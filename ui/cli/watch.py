@@ -9,8 +9,10 @@ from types import FrameType
 
 from ingest.collector import Collector, pin_to_housekeeping
 from ingest.sample import CoreSample, Sample
+from tuner.host.text import printable
 from ui.cli.context import Context, open_context
 from ui.cli.durations import duration
+from ui.cli.losses import now_lost
 from ui.cli.table import table
 
 MINIMUM_S = 0.1
@@ -71,14 +73,13 @@ def _samples(context: Context, interval_s: float, count: int | None, live: bool)
 def _text(sample: Sample) -> str:
     rows = [_row(core) for core in sample.cores]
     headers = ("cpu", "node", "role", "interruptions/s", "most of them", "softirq/s", "packets/s", "drops", "busy")
-    lost = [f"{loss.name} {loss.where} {loss.per_s:.0f}/s" for loss in sample.losses if loss.per_s]
     cost = f"self {sample.cost.cpu_percent:.1f} % of CPU {sample.cost.cpus}"
     kind = "  SIMULATED" if sample.source == "simulated" else ""
     return "\n".join(
         [
             f"{sample.host}  sample {sample.sequence}{kind}  {cost}",
             table(headers, rows, "rrlrlrrrr"),
-            "lost: " + ("; ".join(lost) or "nothing"),
+            printable(now_lost(sample.losses), 4000),
             "",
         ]
     )

@@ -239,6 +239,30 @@ def netstat(values: dict[str, int] | None = None) -> str:
     return _paired(_NETSTAT, values or {})
 
 
+_UDP_HEAD = (
+    "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops"
+)
+_GROUPS = ("0101FDEF:7531", "0201FDEF:7532")  # as tree_devices.memberships has them joined, ports 30001 and 30002
+
+
+def udp_sockets(drops: int) -> str:
+    """/proc/net/udp: the feed handler's two sockets; the first is the one that overflows."""
+    lines = [f"{_UDP_HEAD:<127}\n"]
+    for place, address in enumerate(_GROUPS):
+        lost = drops & 0xFFFFFFFF if place == 0 else 0
+        state = f"{address} 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0"
+        line = f"{place:>5}: {state} {20001 + place} 2 0 {lost}"
+        lines.append(f"{line:<127}\n")
+    return "".join(lines)
+
+
+def conntrack(cpus: int) -> str:
+    """/proc/net/stat/nf_conntrack of a host whose rules track nothing."""
+    names = "clashres found new invalid ignore delete chainlength insert insert_failed drop early_drop icmp_error  expect_new"
+    row = " ".join(["00000000"] * 17)
+    return f"entries  {names} expect_create expect_delete search_restart\n" + f"{row}\n" * cpus
+
+
 def read_paired(text: str) -> dict[str, int]:
     """The counters of a file of paired lines, by ``Udp/InDatagrams``."""
     found = {}

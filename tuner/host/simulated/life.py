@@ -157,6 +157,7 @@ class Simulation:
         self._replace("/proc/net/softnet_stat", self._softnet.render())
         self._replace("/proc/net/dev", counters.network_devices(self._statistics))
         self._replace("/proc/net/snmp", counters.snmp(self._protocol))
+        self._replace("/proc/net/udp", counters.udp_sockets(self._protocol["Udp/RcvbufErrors"]))
         self._replace("/proc/uptime", f"{self._uptime_s:.2f} {self._idle_s:.2f}\n")
 
     def _write_nic(self, name: str, events: Events) -> None:

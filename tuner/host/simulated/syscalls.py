@@ -11,7 +11,9 @@ import time
 from typing import Any
 
 from tuner.host.cpulist import CpuListError, CpuSet, format_list, parse_list
+from tuner.host.driver_statistics import DriverStatistics
 from tuner.host.files import HostFiles
+from tuner.host.netlink import Messages
 from tuner.host.nics import valid_name
 from tuner.host.simulated.cgroups import ROOT
 from tuner.host.simulated.documents import Document, change_document, read_document
@@ -77,8 +79,24 @@ class SimulatedSyscalls:
 
     def statistics(self, ifname: str) -> dict[str, int]:
         """See Syscalls."""
-        part = self._part(ifname, "stats")
-        return {str(name): _number(part, name, ifname) for name in part}
+        found = self.driver_statistics(ifname)
+        return dict(zip(found.names, found.values, strict=True))
+
+    def driver_statistics(self, ifname: str) -> DriverStatistics:
+        """See Syscalls. ``stats`` is an object, or a list of [name, value] where names repeat."""
+        part = self._ethtool(ifname).get("stats")
+        rows = list(part.items()) if isinstance(part, dict) else part
+        if not isinstance(rows, list):
+            raise OSError(errno.EOPNOTSUPP, "the document has no stats", ifname)
+        if not all(isinstance(row, list | tuple) and len(row) == 2 for row in rows):
+            raise OSError(errno.EBADMSG, "stats are no pairs of name and value", ifname)
+        return DriverStatistics(
+            tuple(_text(name) for name, _ in rows), tuple(_number({"stats": value}, "stats", ifname) for _, value in rows)
+        )
+
+    def netlink_dump(self, protocol: int, kind: int, payload: bytes) -> Messages:  # noqa: ARG002
+        """See Syscalls."""
+        raise OSError(errno.EOPNOTSUPP, "files answer no netlink requests", str(self._files.root))
 
     def threads(self) -> tuple[Thread, ...]:
         """See Syscalls."""

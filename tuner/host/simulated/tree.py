@@ -106,6 +106,9 @@ def _write_counters(tree: TreeWriter, shape: Shape) -> None:
     tree.put("/proc/net/dev", counters.network_devices(statistics), READ_ONLY)
     tree.put("/proc/net/snmp", counters.snmp({}), READ_ONLY)
     tree.put("/proc/net/netstat", counters.netstat(), READ_ONLY)
+    tree.put("/proc/net/udp", counters.udp_sockets(0), READ_ONLY)
+    tree.put("/proc/net/packet", "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n", READ_ONLY)
+    tree.put("/proc/net/stat/nf_conntrack", counters.conntrack(shape.cpus), READ_ONLY)
 
 
 def _write_texts(tree: TreeWriter, shape: Shape) -> None:

@@ -40,6 +40,13 @@ STATISTICS = (
     "tx_window_errors",
 )
 
+# drivers/pci/pcie/aer.c, the names of the first errors of each severity
+_AER = (
+    ("correctable", "RxErr 0\nBadTLP 0\nBadDLLP 0\nRollover 0\nTimeout 0\nNonFatalErr 0", "TOTAL_ERR_COR"),
+    ("nonfatal", "DLP 0\nSDES 0\nTLP 0\nFCP 0\nCmpltTO 0\nCmpltAbrt 0", "TOTAL_ERR_NONFATAL"),
+    ("fatal", "DLP 0\nSDES 0\nTLP 0\nFCP 0\nCmpltTO 0\nCmpltAbrt 0", "TOTAL_ERR_FATAL"),
+)
+
 _IXGBE_STATISTICS = (
     "rx_packets",
     "tx_packets",
@@ -56,6 +63,10 @@ _IXGBE_STATISTICS = (
     "rx_frame_errors",
     "rx_fifo_errors",
     "rx_missed_errors",
+    "rx_long_length_errors",
+    "rx_short_length_errors",
+    "rx_csum_offload_errors",
+    "tx_timeout_count",
     "lsc_int",
     "broadcast",
     "rx_no_buffer_count",
@@ -110,6 +121,9 @@ def _write_function(tree: TreeWriter, shape: Shape, function: PciFunction) -> No
         },
         READ_ONLY,
     )
+    if function.nic:
+        errors = {f"aer_dev_{name}": f"{kinds}\n{total} 0" for name, kinds, total in _AER}
+        tree.values(base, errors, READ_ONLY)
     tree.values(base, {"numa_node": function.node, "enable": 1, "power/control": "on"})
     tree.values(f"{base}/msi_irqs", {str(irq): "msix" for irq in function.irqs}, READ_ONLY)
     driver = f"/sys/bus/pci/drivers/{function.driver}"

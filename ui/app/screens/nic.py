@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ingest.sample import CoreSample, LossSample, NicSample, QueueSample, Sample
+from ingest.stages import LOSS, folded, ranges, worst_first
 from ui.app.model import Model
 from ui.app.policy import BAD
 from ui.app.screens.overview import short
@@ -31,7 +32,9 @@ class NicPane:
         nic = nics[self.chosen]
         lines = [_tabs(nics, self.chosen), *_facts(nic, width)]
         lines += self._rates(nic, width)
-        lines += _waterfall(sample, nic, width, 8 if height >= 40 else 5)
+        least = 8 if height >= 40 else 5
+        spare = height - len(lines) - len(nic.queues) - 4  # titles of the stages and of the queues
+        lines += _waterfall(sample, nic, width, max(least, min(spare, 32)))
         lines.append(rule(f"receive queues of {nic.name}", width))
         lines += self._queues(sample, nic, width, max(2, height - len(lines)))
         return lines
@@ -95,36 +98,35 @@ def _bits(bytes_per_s: float) -> str:
 
 
 def _waterfall(sample: Sample, nic: NicSample, width: int, height: int) -> list[Line]:
-    mine = [loss for loss in sample.losses if loss.where in (nic.name, "host")]
-    backlog = [loss for loss in sample.losses if loss.stage == 11 and loss.where != "host"]
-    if backlog:
-        visible = any(loss.visible for loss in backlog)
-        mine.append(
-            LossSample(
-                11,
-                "softnet backlog",
-                "all CPUs",
-                "softnet dropped",
-                sum(x.total for x in backlog),
-                sum(x.per_s for x in backlog),
-                visible,
-            )
-        )
-    mine.sort(key=lambda loss: loss.stage)
+    """The stages from this interface's wire to the application; where there is little room, the worst of them."""
+    others = {other.name for other in sample.nics} - {nic.name}
+    mine = [loss for loss in sample.losses if loss.where not in others]
+    seen = {loss.stage for loss in mine if loss.visible}
+    told = folded(worst_first(mine), alike=2)
+    quiet = [loss for loss in mine if loss.visible and not loss.total and not loss.per_s]
+    blind = [loss for loss in mine if not loss.visible and loss.stage not in seen]
+    every = told + folded(quiet, alike=1) + folded(blind, alike=1)
+    room = height if len(every) <= height else height - 1
+    shown = sorted(every[:room], key=lambda loss: loss.stage)
     columns = [
-        Column("lost at", 44),
-        Column("/s", 7, True),
-        Column("since boot", 12, True),
-        Column("counter", max(8, width - 67)),
+        Column("lost at", 34),
+        Column("kind", 8),
+        Column("/s", 6, True),
+        Column("since boot", 11, True),
+        Column("counter", max(8, width - 63)),
     ]
-    rows = [
-        Row((loss.name, short(loss.per_s), str(loss.total), f"{loss.where} {loss.counter}"), BAD if loss.per_s else "")
-        if loss.visible
-        else Row((loss.name, "-", "not visible", f"{loss.where} {loss.counter}"), DIM)
-        for loss in mine
-    ]
-    # where there is little room: what lost something first
-    if len(rows) > height:
-        order = sorted(range(len(rows)), key=lambda i: (-mine[i].per_s, -mine[i].total, mine[i].stage))[: height - 1]
-        rows = [rows[i] for i in sorted(order)]
-    return [rule("from the wire to the application", width), *window(columns, rows, height + 1)]
+    lines = [rule("from the wire to the application", width), *window(columns, [_stage_row(loss) for loss in shown], room + 1)]
+    if room < height:
+        left_out = {loss.stage for loss in blind} - {loss.stage for loss in shown}
+        words = f" not visible here: stages {ranges(sorted(left_out))}" if left_out else " the other stages lost nothing"
+        lines.append([seg(words[:width], DIM)])
+    return lines
+
+
+def _stage_row(loss: LossSample) -> Row:
+    name = f"{loss.stage:>2} {loss.name}"
+    if not loss.visible:
+        return Row((name, "unseen", "-", "-", loss.note), DIM)
+    style = (BAD if loss.kind == LOSS else "yellow") if loss.per_s else "" if loss.total else DIM
+    counter = f"{loss.where} {loss.counter}" + (f": {loss.note}" if loss.note else "")
+    return Row((name, loss.kind, short(loss.per_s), str(loss.total), counter), style)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rich.segment import Segment
 
 from ingest.sample import CoreSample, LossSample, Sample
+from ingest.stages import LOSS, folded, worst_first
 from ui.app.model import Model
 from ui.app.policy import BAD, METRICS, QUIET, ROLE_LETTER, Metric, style_of, weight, why
 from ui.app.widgets.columns import DIM, Column, Row, beside, fit, rule, window
@@ -167,16 +168,18 @@ def _number_map(sample: Sample, metric: Metric, width: int, height: int) -> list
 
 
 def _loss_lines(model: Model, sample: Sample, width: int) -> list[Line]:
-    """One line for each physical interface, and one for what the host's own stages lost."""
+    """One line for each physical interface, and one for the host's own stages. Delays and warnings are on the NIC pane."""
     lines: list[Line] = [rule("loss, per second (since boot)", width)]
     drawn = min(60, width // 3) if width >= 130 else 0
-    for nic in [nic for nic in sample.nics if nic.physical][:5]:
-        lost = [loss for loss in sample.losses if loss.where == nic.name and loss.visible and loss.total]
+    lost = [loss for loss in worst_first(sample.losses) if loss.kind == LOSS]
+    nics = [nic for nic in sample.nics if nic.physical]
+    for nic in nics[:5]:
         head = f" {fit(nic.name, 15)} rx {short(nic.rx_packets_per_s):>6}/s  "
-        lines.append(_loss_line(head, lost, width, list(model.loss_history.get(nic.name, ())) if drawn else [], drawn))
-    host = [loss for loss in sample.losses if loss.where == "host" and loss.visible and loss.total]
-    backlog = [loss for loss in sample.losses if loss.stage == 11 and loss.total]
-    lines.append(_loss_line(f" {'host':<15} ", backlog[:1] + host, width, [], 0))
+        mine = [loss for loss in lost if loss.where == nic.name]
+        lines.append(_loss_line(head, mine, width, list(model.loss_history.get(nic.name, ())) if drawn else [], drawn))
+    names = {nic.name for nic in nics}
+    host = folded((loss for loss in lost if loss.where not in names), alike=1)
+    lines.append(_loss_line(f" {'host':<15} ", host, width, [], 0))
     return lines
 
 

@@ -1,0 +1,97 @@
+"""One netlink dump, by a raw socket: a question, and all of the kernel's answers.
+
+Source: include/uapi/linux/netlink.h, net/netlink/af_netlink.c. Just enough for counters that no file shows. A dump is read only
+from the kernel itself (port 0), within bounds of size and time.
+"""
+
+import errno
+import os
+import socket
+import struct
+import time
+from collections.abc import Iterator
+
+ROUTE, NETFILTER = 0, 12  # NETLINK_ROUTE, NETLINK_NETFILTER
+LIMIT = 4 << 20  # bytes of answers
+_TIMEOUT_S = 1.0
+_HEADER = struct.Struct("=IHHII")  # length with itself, type, flags, sequence, port
+_ERROR, _DONE = 2, 3
+_REQUEST, _DUMP, _TORN = 0x1, 0x300, 0x10  # NLM_F_REQUEST, NLM_F_DUMP, NLM_F_DUMP_INTR
+_BUFFER = 1 << 17  # the kernel fills at most 32 KiB a read
+
+Messages = tuple[tuple[int, bytes], ...]
+
+
+def dump(protocol: int, kind: int, payload: bytes) -> Messages:
+    """Asks for everything of a kind.
+
+    Args:
+        protocol: ``ROUTE`` or ``NETFILTER``.
+        kind: the message's type.
+        payload: what stands behind the netlink header in the question.
+
+    Returns:
+        (type, content behind the netlink header) of each answer, in the kernel's order.
+
+    Raises:
+        OSError: as the kernel answers it (EPERM, EOPNOTSUPP, EPROTONOSUPPORT), EFBIG beyond 4 MiB, ETIMEDOUT after a second
+            without an end, EAGAIN where the objects changed while they were told.
+    """
+    found: list[tuple[int, bytes]] = []
+    size, deadline = 0, time.monotonic() + _TIMEOUT_S
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol) as asked:
+        asked.bind((0, 0))
+        asked.send(_HEADER.pack(_HEADER.size + len(payload), kind, _REQUEST | _DUMP, 1, 0) + payload)
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT), "netlink")
+            asked.settimeout(left)
+            raw, (port, _) = asked.recvfrom(_BUFFER)
+            if port:  # another process may send to this socket, too
+                continue
+            size += len(raw)
+            if size > LIMIT:
+                raise OSError(errno.EFBIG, f"more than {LIMIT >> 20} MiB of answers", "netlink")
+            if _take(raw, found):
+                return tuple(found)
+
+
+def _take(raw: bytes, found: list[tuple[int, bytes]]) -> bool:
+    """Adds the answers in one datagram; whether it was the last."""
+    for kind, flags, content in _messages(raw):
+        if flags & _TORN:
+            raise OSError(errno.EAGAIN, "what was asked for changed meanwhile", "netlink")
+        if kind in (_DONE, _ERROR):
+            code = struct.unpack_from("=i", content)[0] if len(content) >= 4 else 0
+            if code < 0:
+                raise OSError(-code, os.strerror(-code), "netlink")
+            return True
+        found.append((kind, content))
+    return False
+
+
+def _messages(raw: bytes) -> Iterator[tuple[int, int, bytes]]:
+    at = 0
+    while at + _HEADER.size <= len(raw):
+        length, kind, flags, _, _ = _HEADER.unpack_from(raw, at)
+        if length < _HEADER.size or at + length > len(raw):
+            return
+        yield kind, flags, raw[at + _HEADER.size : at + length]
+        at += (length + 3) & ~3
+
+
+def attributes(raw: bytes) -> Iterator[tuple[int, bytes]]:
+    """(type, value) of each attribute (struct nlattr) in ``raw``, flags removed; ends at the first that does not fit."""
+    at = 0
+    while at + 4 <= len(raw):
+        length, kind = struct.unpack_from("=HH", raw, at)
+        if length < 4 or at + length > len(raw):
+            return
+        yield kind & 0x3FFF, raw[at + 4 : at + length]
+        at += (length + 3) & ~3
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """One attribute, padded."""
+    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
