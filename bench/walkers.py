@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingest.rings.framing import FRAMINGS
+from ingest.feeds.formats import parse_feed
 from ingest.rings.layout import V3, Area
 from ingest.rings.walk import Walker
 from ingest.rings.walk_native import NativeWalker
@@ -76,12 +76,12 @@ Fresh = Callable[[Image], tuple[Callable[[], object], Callable[[], object]]]
 
 
 def native_of(image: Image) -> tuple[Callable[[], object], Callable[[], object]]:
-    walker = NativeWalker([image.area()], FRAMINGS["moldudp64"], NOW_NS)
+    walker = NativeWalker([image.area()], parse_feed("moldudp64"), NOW_NS)
     return walker.drain, lambda: _told(walker)
 
 
 def python_of(image: Image) -> tuple[Callable[[], object], Callable[[], object]]:
-    walker = PythonWalker([image.area()], FRAMINGS["moldudp64"], NOW_NS)
+    walker = PythonWalker([image.area()], parse_feed("moldudp64"), NOW_NS)
     return walker.drain, lambda: _told(walker)
 
 

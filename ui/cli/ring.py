@@ -64,7 +64,7 @@ def _number(text: str, lowest: int, highest: int, what: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Reads and reports. 1 where no ring can be had, or the interface vanished."""
-    from ingest.rings.framing import parse_framing
+    from ingest.feeds.formats import parse_feed
     from ingest.rings.packet import PacketRing, RingError, WalkerMissing
     from ingest.rings.source import SourceError, parse_source
 
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     try:
         source = parse_source(arguments.source)
-        framing = parse_framing(arguments.feed) if arguments.feed is not None else None
+        framing = parse_feed(arguments.feed) if arguments.feed is not None else None
         ring = PacketRing.open(
             source.name,
             mode=arguments.mode,

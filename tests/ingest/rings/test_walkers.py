@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ring_images import NOW_NS, Packet, block, blocks, frames, mold, udp4, udp6
 
+from ingest.feeds.formats import parse_feed
 from ingest.histogram import Histogram
-from ingest.rings.framing import FRAMINGS
 from ingest.rings.layout import V2, Area, Framing
 from ingest.rings.walk import Walker, WalkerMissing, open_walker
 from ingest.rings.walk_native import NativeWalker
 from ingest.rings.walk_python import PythonWalker, memory_fence
 
-MOLD = FRAMINGS["moldudp64"]
+MOLD = parse_feed("moldudp64")
 
 
 @pytest.fixture(params=["native", "python"])
