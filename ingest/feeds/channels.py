@@ -18,7 +18,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ingest.feeds.format_table import NAME, Checker, FeedFileError, Format, read_format
+from ingest.feeds.format_table import NAME, Checker, Fault, FeedFileError, Format, read_format
 from ingest.feeds.formats import find_format, followed, parse_feed, shipped, split_port, unknown_feed
 from ingest.rings.layout import Framing
 from tuner.host.files import HostFiles
@@ -74,7 +74,7 @@ def read_site(path: str) -> Site:
         raw = read_trusted(path, checker.file, SIZE_LIMIT, "a file of feeds", trusted_owner=True)
         document = tomllib.loads(raw.decode())
     except Distrusted as error:
-        checker.fault((), error.what, error.hint)
+        raise FeedFileError([Fault(printable(path), error.what, error.hint)]) from error
     except UnicodeDecodeError as error:
         checker.fault((), f"not UTF-8: byte {error.start}")
     except RecursionError:

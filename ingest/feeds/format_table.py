@@ -17,7 +17,7 @@ Offsets (``at``) and widths (``bytes``) are of the UDP payload::
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ingest.rings.layout import MILLISECONDS, NANOSECONDS, SECONDS_AND_NANOSECONDS, Framing
@@ -33,19 +33,20 @@ CHECKED = {
 TIME_UNITS = {"ns": NANOSECONDS, "s+ns": SECONDS_AND_NANOSECONDS, "ms": MILLISECONDS}
 _ENDIANS = ("big", "little")
 _WORDS = ("used_by", "note", "refusal")
-_BYTE = (0, 255)
-_OFFSET = (0, 65535)
+_BYTE = range(256)
+_OFFSET = range(65536)
+_WIDTH = (1, 2, 4)
 # key -> its own keys, each with the numbers that it may hold; what may not stand together is Framing's to say
-_FIELDS: Mapping[str, Mapping[str, tuple[int, int]]] = {
+_FIELDS: Mapping[str, Mapping[str, Sequence[int]]] = {
     "sequence": {"at": _OFFSET, "bytes": (4, 8)},
-    "count": {"at": _OFFSET, "bytes": (1, 4), "end": (0, (1 << 32) - 1)},
-    "scope": {"at": _OFFSET, "bytes": (1, 8)},
-    "epoch": {"at": _OFFSET, "bytes": (1, 16), "mask": _BYTE},
+    "count": {"at": _OFFSET, "bytes": _WIDTH, "end": range(1 << 32)},
+    "scope": {"at": _OFFSET, "bytes": range(1, 9)},
+    "epoch": {"at": _OFFSET, "bytes": range(1, 17), "mask": range(1, 256)},
     "flag": {"at": _OFFSET},
-    "high": {"at": _OFFSET, "mask": (1, 255)},
-    "chain": {"at": _OFFSET, "bytes": (1, 4)},
+    "high": {"at": _OFFSET, "mask": range(1, 256)},
+    "chain": {"at": _OFFSET, "bytes": _WIDTH},
     "time": {"at": _OFFSET},
-    "size": {"at": _OFFSET, "bytes": (1, 4), "excludes": (0, 65535)},
+    "size": {"at": _OFFSET, "bytes": _WIDTH, "excludes": range(65536)},
 }
 _OPTIONAL = frozenset({"end", "mask", "excludes"})
 _LISTS = ("ignore", "only", "reset")
@@ -124,11 +125,14 @@ class Checker:
         self.fault(place, "not a line of text of at most 200 characters")
         return ""
 
-    def integer(self, place: tuple[str, ...], value: object, lowest: int, highest: int) -> int | None:
-        """A number from ``lowest`` to ``highest``; None, and a fault, for anything else."""
-        if isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= highest:
+    def integer(self, place: tuple[str, ...], value: object, allowed: Sequence[int]) -> int | None:
+        """One of the numbers that are allowed; None, and a fault, for anything else."""
+        if isinstance(value, int) and not isinstance(value, bool) and value in allowed:
             return value
-        self.fault(place, f"not a number from {lowest} to {highest}")
+        if isinstance(allowed, range):
+            self.fault(place, f"not a number from {allowed[0]} to {allowed[-1]}")
+        else:
+            self.fault(place, f"not one of {', '.join(map(str, allowed))}")
         return None
 
 
@@ -209,9 +213,9 @@ def _field(checker: Checker, place: tuple[str, ...], value: object, named: dict[
         if each not in known:
             checker.unknown((*place, each), "key", known)
     found: dict[str, object] = {}
-    for each, (lowest, highest) in _FIELDS[key].items():
+    for each, allowed in _FIELDS[key].items():
         if each in table:
-            found[each] = checker.integer((*place, each), table[each], lowest, highest)
+            found[each] = checker.integer((*place, each), table[each], allowed)
         elif each not in _OPTIONAL:
             checker.fault((*place, each), "missing")
     if "is" in table and key in _NAMED:
@@ -241,7 +245,7 @@ def _flag_values(checker: Checker, place: tuple[str, ...], table: Mapping[str, o
         if not isinstance(value, list):
             checker.fault((*place, each), "not a list of numbers from 0 to 255")
             value = []
-        numbers = [checker.integer((*place, each), number, *_BYTE) for number in value]
+        numbers = [checker.integer((*place, each), number, _BYTE) for number in value]
         sets[each] = frozenset(number for number in numbers if number is not None)
     if sets["only"] and sets["ignore"]:
         checker.fault(place, "says only and ignore", "only: all others are ignored; ignore: these are")

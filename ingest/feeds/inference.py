@@ -86,57 +86,70 @@ def infer(payloads: Sequence[bytes], formats: Mapping[str, Format] | None = None
     sample = without_repeats(payloads[:SAMPLE])
     if len(sample) < FEWEST:
         return Inference(len(sample), None)
-    known = [entry.framing for entry in (shipped() if formats is None else formats).values() if entry.framing is not None]
-    tried = [(framing, True, play(framing, sample)) for framing in known]
     sizes = size_fields(sample)
-    tried += [(framing, False, play(framing, sample)) for framing in _candidates(sample, sizes)]
-    fitting = [each for each in tried if each[2].fits(each[0])]
-    fewest = min((steps.gap_share for _, _, steps in fitting), default=0.0)
-    fitting = [each for each in fitting if each[2].gap_share <= fewest + _WORSE]
+    known = (shipped() if formats is None else formats).values()
+    tried = [_Tried(entry.framing, entry, play(entry.framing, sample)) for entry in known if entry.framing is not None]
+    tried += [_Tried(framing, None, play(framing, sample)) for framing in _candidates(sample, sizes)]
+    fitting = [each for each in tried if each.fits]
+    fewest = min((each.steps.gap_share for each in fitting), default=0.0)
+    fitting = [each for each in fitting if each.steps.gap_share <= fewest + _WORSE]
     if not fitting:
         return Inference(len(sample), None)
-    fitting.sort(key=_preference)
+    fitting.sort(key=_Tried.preference)
     best = fitting[0]
-    also = [_hypothesis(each, best[2]) for each in fitting[1:]]
-    if best[1]:  # the parts of a known header that explain it as well are no other explanation
+    also = [each.hypothesis(best.steps) for each in fitting[1:]]
+    if best.known:  # the parts of a known header that explain it as well are no other explanation
         also = [each for each in also if each.known or not each.alike]
     return Inference(
         datagrams=len(sample),
-        best=_hypothesis(best, best[2]),
+        best=best.hypothesis(best.steps),
         also=tuple(sorted(also, key=lambda each: each.alike)),
-        one_each=not best[1] and all(count == 1 for _, count in best[2].numbers),
+        one_each=best.known is None and all(count == 1 for _, count in best.steps.numbers.values()),
     )
 
 
-def _preference(tried: tuple[Framing, bool, Steps]) -> tuple[object, ...]:
-    """Known before unknown; with more that could be checked; then the narrowest fields, which assume least."""
-    framing, known, steps = tried
-    evidence = bool(framing.size_width) + bool(framing.time_kind and steps.timed) + bool(framing.flag_ignored)
-    return (
-        not known,
-        -evidence,
-        steps.unread,
-        framing.sequence_width,
-        framing.count_width,
-        framing.sequence_offset,
-        framing.count_offset,
-        framing.big_endian,
-    )
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    framing: Framing
+    known: Format | None
+    steps: Steps
 
+    @property
+    def fits(self) -> bool:
+        if not self.steps.fits(self.framing):
+            return False
+        # a number read one byte off its place: 256 times as large, and so are its steps
+        return self.known is not None or any(count % 256 for _, count in self.steps.numbers.values())
 
-def _hypothesis(tried: tuple[Framing, bool, Steps], best: Steps) -> Hypothesis:
-    framing, known, steps = tried
-    return Hypothesis(
-        framing=framing,
-        known=known,
-        accounted=steps.accounted,
-        gaps=steps.ahead,
-        missing=steps.missing,
-        late=steps.late,
-        resets=steps.resets,
-        scopes=steps.scopes,
-        alike=steps.numbers == best.numbers,
-    )
+    def preference(self) -> tuple[object, ...]:
+        """Known before unknown; with more that could be checked; then the narrowest fields, which assume least."""
+        framing, steps = self.framing, self.steps
+        evidence = bool(framing.size_width) + bool(framing.time_kind and steps.timed) + bool(framing.flag_ignored)
+        return (
+            self.known is None,
+            -evidence,
+            steps.resets,
+            steps.unread,
+            self.known is None or "captures" not in self.known.checked,
+            framing.sequence_width,
+            framing.count_width,
+            framing.sequence_offset,
+            framing.count_offset,
+            framing.big_endian,
+        )
+
+    def hypothesis(self, best: Steps) -> Hypothesis:
+        return Hypothesis(
+            framing=self.framing,
+            known=self.known is not None,
+            accounted=self.steps.accounted,
+            gaps=self.steps.ahead,
+            missing=self.steps.missing,
+            late=self.steps.late,
+            resets=self.steps.resets,
+            scopes=self.steps.scopes,
+            alike=self.steps.alike(best),
+        )
 
 
 def size_fields(sample: Sequence[bytes]) -> list[tuple[int, int, bool, int]]:

@@ -34,7 +34,7 @@ class Steps:
         contiguous, ahead, late: steps as expected, over a gap, and back into one.
         broken: steps that no loss, reordering or reset explains: back to a number that came before, or absurdly far ahead.
         sized: datagrams as long as they say; timed, untimed: with a send time of this century, with one of another.
-        numbers: of each accounted datagram, the lower 32 bits of its sequence and its count.
+        numbers: of each accounted datagram, by its place, the lower 32 bits of its sequence and its count.
     """
 
     datagrams: int = 0
@@ -49,7 +49,7 @@ class Steps:
     sized: int = 0
     timed: int = 0
     untimed: int = 0
-    numbers: list[tuple[int, int]] = field(default_factory=list)
+    numbers: dict[int, tuple[int, int]] = field(default_factory=dict)
     _tracks: dict[bytes, _Track] = field(default_factory=dict)
 
     @property
@@ -68,11 +68,11 @@ class Steps:
         steps = self.contiguous + self.ahead + self.late
         return self.ahead / steps if steps else 1.0
 
-    def step(self, numbered: Numbered) -> None:
-        """Accounts one datagram."""
+    def step(self, place: int, numbered: Numbered) -> None:
+        """Accounts the datagram at ``place`` of the sample."""
         self.accounted += 1
         self.holding += numbered.count > 0
-        self.numbers.append((numbered.sequence & 0xFFFFFFFF, numbered.count))
+        self.numbers[place] = (numbered.sequence & 0xFFFFFFFF, numbered.count)
         if numbered.time_ns:
             plausible = EARLIEST_NS <= numbered.time_ns < LATEST_NS
             self.timed += plausible
@@ -107,6 +107,10 @@ class Steps:
         else:
             self.broken += 1
 
+    def alike(self, other: "Steps") -> bool:
+        """Whether both have the same numbers wherever both have one."""
+        return all(self.numbers[place] == other.numbers[place] for place in self.numbers.keys() & other.numbers.keys())
+
     def fits(self, framing: Framing) -> bool:
         """Whether it is worth believing."""
         steps = self.contiguous + self.ahead + self.late
@@ -139,7 +143,7 @@ def without_repeats(payloads: Iterable[bytes], within: int = 64) -> list[bytes]:
 def play(framing: Framing, payloads: Sequence[bytes]) -> Steps:
     """The sample as the framing sees it; ends early where it cannot fit any more."""
     steps = Steps(datagrams=len(payloads))
-    for payload in payloads:
+    for place, payload in enumerate(payloads):
         try:
             numbered = read_number(framing, payload)
             size = said_size(framing, payload) if numbered else None
@@ -151,7 +155,7 @@ def play(framing: Framing, payloads: Sequence[bytes]) -> Steps:
         if numbered is None:
             continue
         steps.sized += size == len(payload)
-        steps.step(numbered)
+        steps.step(place, numbered)
         if steps.broken:
             break
     return steps
