@@ -28,13 +28,13 @@ class Certainty(enum.Enum):
 
     NOTHING = "nothing fits"
     SOLE = "nothing else fits"
-    ALIKE = "others fit, with the same numbers on this sample"
-    AMBIGUOUS = "others fit, with other numbers"
+    ALIKE = "others fit, with the same steps on this sample"
+    AMBIGUOUS = "others fit, with other steps"
 
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """A framing that fits. ``alike``: it gives the same numbers as the best one on this sample."""
+    """A framing that fits. ``alike``: it gives the same steps as the best one on this sample."""
 
     framing: Framing
     known: bool
@@ -57,7 +57,7 @@ class Inference:
     Attributes:
         datagrams: the size of the sample, without repeated datagrams.
         best: None where nothing fits.
-        also: whatever else fits, those with other numbers first.
+        also: whatever else fits, those with other steps first.
         one_each: every datagram held one number, so that the sample cannot tell datagrams from messages.
     """
 

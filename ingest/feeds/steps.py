@@ -9,6 +9,7 @@ from ingest.rings.layout import Framing
 FEWEST = 32  # numbered datagrams below which nothing is inferred
 JUMP = 4096  # numbers; a larger step ahead is no loss that one would believe
 CONTIGUOUS = 0.8  # of all steps, late datagrams among them
+EARLY = 8  # datagrams after the first one of a scope among which one from before it may still come
 UNREAD = 0.02  # of all datagrams
 RESETS = 0.05  # of the accounted ones
 EARLIEST_NS = 946_684_800 * 10**9  # the year 2000
@@ -17,11 +18,13 @@ LATEST_NS = 4_102_444_800 * 10**9  # the year 2100
 
 @dataclass(slots=True)
 class _Track:
-    """One scope of one epoch."""
+    """One scope of one epoch; ``first`` and ``expected`` are the ends of what is known of it."""
 
     epoch: bytes
+    first: int
     expected: int
     missing: set[int] = field(default_factory=set)
+    young: int = EARLY
 
 
 @dataclass(slots=True)
@@ -50,6 +53,7 @@ class Steps:
     timed: int = 0
     untimed: int = 0
     numbers: dict[int, tuple[int, int]] = field(default_factory=dict)
+    _given_up: int = 0
     _tracks: dict[bytes, _Track] = field(default_factory=dict)
 
     @property
@@ -60,7 +64,7 @@ class Steps:
     @property
     def missing(self) -> int:
         """Numbers that did not come."""
-        return sum(len(track.missing) for track in self._tracks.values())
+        return self._given_up + sum(len(track.missing) for track in self._tracks.values())
 
     @property
     def gap_share(self) -> float:
@@ -80,15 +84,16 @@ class Steps:
         after = numbered.sequence + numbered.count
         track = self._tracks.get(numbered.scope)
         if track is None:
-            self._tracks[numbered.scope] = _Track(numbered.epoch, after)
+            self._tracks[numbered.scope] = _Track(numbered.epoch, numbered.sequence, after)
         elif numbered.reset or numbered.epoch != track.epoch:
             self.resets += 1
-            track.epoch, track.expected = numbered.epoch, after
-            track.missing.clear()
+            self._given_up += len(track.missing)
+            self._tracks[numbered.scope] = _Track(numbered.epoch, numbered.sequence, after)
         else:
             self._follow(track, numbered.sequence, numbered.count)
 
     def _follow(self, track: _Track, sequence: int, count: int) -> None:
+        track.young -= 1
         if sequence >= track.expected:
             gap = sequence - track.expected
             if gap > JUMP or count > JUMP:
@@ -104,12 +109,19 @@ class Steps:
         if numbers <= track.missing:
             self.late += count > 0
             track.missing -= numbers
+        elif track.young >= 0 and track.first - JUMP <= sequence and sequence + count <= track.first:
+            self.late += count > 0
+            track.missing.update(range(sequence + count, track.first))
+            track.first = sequence
         else:
             self.broken += 1
 
     def alike(self, other: "Steps") -> bool:
-        """Whether both have the same numbers wherever both have one."""
-        return all(self.numbers[place] == other.numbers[place] for place in self.numbers.keys() & other.numbers.keys())
+        """Whether both have the same counts and steps wherever both have a number."""
+        places = self.numbers.keys() & other.numbers.keys()
+        pairs = [(self.numbers[place], other.numbers[place]) for place in places]
+        apart = {(mine[0] - theirs[0]) & 0xFFFFFFFF for mine, theirs in pairs}
+        return len(apart) == 1 and all(mine[1] == theirs[1] for mine, theirs in pairs)
 
     def fits(self, framing: Framing) -> bool:
         """Whether it is worth believing."""

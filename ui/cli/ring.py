@@ -15,6 +15,7 @@ from ui.cli.table import table
 if TYPE_CHECKING:
     from ingest.feeds.channels import Line
     from ingest.rings.counters import RingCounters, RingReport, StreamCounters
+    from ingest.rings.layout import Framing
     from ingest.rings.packet import PacketRing
 
 EPILOG = """\
@@ -87,46 +88,55 @@ def _number(text: str, lowest: int, highest: int, what: str) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Reads and reports. 1 where no ring can be had, or the interface vanished."""
+    """Reads and reports. 1 where no ring can be had, the feed is none, or the interface vanished."""
     from ingest.feeds.format_table import FeedFileError
     from ingest.feeds.sampling import SampleError
-    from ingest.rings.packet import PacketRing, RingError, WalkerMissing
-    from ingest.rings.source import SourceError, parse_source
-    from ui.cli.ring_feeds import chosen_feed, print_formats, print_inference
+    from ingest.rings.packet import RingError, WalkerMissing
 
     try:
-        if arguments.feed == "list":
-            return print_formats(arguments)
-        if arguments.source is None:
-            say("quietcore ring: the following arguments are required: SOURCE")
-            say("try: quietcore ring --help")
-            return 1
-        if arguments.demo or arguments.root is not None:
-            say(
-                "quietcore ring: packets come from a real interface; --demo and --root have none. Try: quietcore ring packet:lo"
-            )
-            return 1
-        source = parse_source(arguments.source)
-        if arguments.feed is not None and arguments.feed.partition(":")[0] == "infer":
-            return print_inference(arguments, source.name)
-        framing, lines = chosen_feed(arguments) if arguments.feed is not None else (None, ())
-        ring = PacketRing.open(
-            source.name,
-            mode=arguments.mode,
-            rings=arguments.rings,
-            cpu=arguments.cpu,
-            framing=framing,
-            promiscuous=arguments.promiscuous,
-        )
-        with ring, _stopped_by_signals(ring), _undisturbed():
-            return _read(ring, arguments, lines)
+        return _run(arguments)
     except FeedFileError as error:
         for fault in error.faults:
             say(f"quietcore ring: {fault}")
-        return 1
-    except (SourceError, RingError, WalkerMissing, SampleError, ValueError) as error:
+    except (RingError, WalkerMissing, SampleError, ValueError) as error:
         say(f"quietcore ring: {error}")
+    return 1
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from ingest.rings.packet import PacketRing
+    from ingest.rings.source import parse_source
+
+    framing: Framing | None = None
+    lines: tuple[Line, ...] = ()
+    if arguments.feed == "list":
+        from ui.cli.ring_feeds import print_formats
+
+        return print_formats(arguments)
+    if arguments.source is None:
+        say("quietcore ring: the following arguments are required: SOURCE")
+        say("try: quietcore ring --help")
         return 1
+    if arguments.demo or arguments.root is not None:
+        say("quietcore ring: packets come from a real interface; --demo and --root have none. Try: quietcore ring packet:lo")
+        return 1
+    source = parse_source(arguments.source)
+    if arguments.feed is not None:
+        from ui.cli.ring_feeds import chosen_feed, print_inference
+
+        if arguments.feed.partition(":")[0] == "infer":
+            return print_inference(arguments, source.name)
+        framing, lines = chosen_feed(arguments)
+    ring = PacketRing.open(
+        source.name,
+        mode=arguments.mode,
+        rings=arguments.rings,
+        cpu=arguments.cpu,
+        framing=framing,
+        promiscuous=arguments.promiscuous,
+    )
+    with ring, _stopped_by_signals(ring), _undisturbed():
+        return _read(ring, arguments, lines)
 
 
 def _read(ring: "PacketRing", arguments: argparse.Namespace, lines: "tuple[Line, ...]") -> int:
