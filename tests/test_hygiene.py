@@ -244,7 +244,7 @@ def test_the_wheel_holds_profiles_and_the_walker(copy, tmp_path):
     names, _ = build_wheel(copy, tmp_path)
     shipped = {f"profiles/{path.name}" for path in (ROOT / "profiles").glob("*.toml")}
     assert shipped <= set(names)
-    assert "ingest/rings/walk.c" in names
+    assert {"ingest/rings/walk.c", "ingest/feeds/formats.toml"} <= set(names)
     assert {"tuner/py.typed", "ingest/py.typed", "ui/py.typed"} <= set(names)
     assert not [name for name in names if name.startswith(("tests/", "bench/", "docs/"))]
     if shutil.which("cc"):

@@ -168,6 +168,6 @@ def play(framing: Framing, payloads: Sequence[bytes]) -> Steps:
             continue
         steps.sized += size == len(payload)
         steps.step(place, numbered)
-        if steps.broken:
+        if steps.broken or steps.ahead > FEWEST + steps.contiguous + steps.late:
             break
     return steps
