@@ -16,14 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingest.rings.framing import FRAMINGS
+from ingest.feeds.formats import parse_feed
 from ingest.rings.layout import V3, Area, Following
 from ingest.rings.native import Stream
 from ingest.rings.walk import Walker
 from ingest.rings.walk_native import NativeWalker
 from ingest.rings.walk_python import PythonWalker
 
-FOLLOWING = Following((FRAMINGS["moldudp64"],))
+FOLLOWING = Following((parse_feed("moldudp64"),))
 BLOCK_BYTES = 1 << 20
 COLD_BLOCKS = 64
 NOW_NS = 1_700_000_000_500_000_000

@@ -103,6 +103,9 @@ def test_values_of_options(bash):
     assert bash("quietcore ring packet:lo --mode ") == ["latency", "throughput"]
     assert bash("quietcore ring packet:lo --mode=t") == ["throughput"]
     assert bash("quietcore ring packet:lo --seconds ") == []
+    assert bash("quietcore ring packet:lo --feed m") == ["moldudp64", "memx_memoir", "miax_mach"]
+    assert {"list", "infer"} < set(bash("quietcore ring --feed "))
+    assert "soupbintcp" not in bash("quietcore ring --feed ")
 
 
 def test_profiles_shipped_and_local(bash, root):

@@ -116,7 +116,7 @@ def test_the_formatted_page_shows_options_that_can_be_copied():
 # --------------------------------------------------------------------------------------------- architecture.md, README.md
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/architecture.md", "docs/profiles.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/architecture.md", "docs/profiles.md", "docs/feeds.md"])
 def test_every_file_that_a_document_names_is_there(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     named = re.findall(r"`((?:tuner|ingest|ui|docs|tools|profiles|tests|bench)/[\w./-]*)`", text)
@@ -135,7 +135,7 @@ def commands_in(text: str) -> list[list[str]]:
     return [line.split() for line in lines]
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/profiles.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/profiles.md", "docs/feeds.md"])
 def test_every_command_line_of_a_document_is_understood(name):
     from ui.cli.main import _chosen, build_parser
 

@@ -2,12 +2,12 @@
 
 import hashlib
 import os
-import stat
 import tomllib
 from pathlib import Path
 
 from tuner.host.files import HostFiles
 from tuner.host.text import printable
+from tuner.host.trusted import Distrusted, Unopened, read_trusted
 from tuner.profile import NAME, Document, Fault, Place, Profile, ProfileError, Setting
 from tuner.profile_check import check_layer, check_whole
 
@@ -66,24 +66,11 @@ def read_document(path: str, trusted_owner: bool = False) -> Document:
 
 def _read_checked(path: str, shown: str, trusted_owner: bool) -> bytes:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        reason = "a symbolic link" if os.path.islink(path) else error.strerror
-        raise ProfileError([Fault(printable(path), f"cannot be opened: {reason}")]) from error
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise ProfileError([Fault(shown, "not a regular file")])
-        if status.st_size > SIZE_LIMIT:
-            raise ProfileError([Fault(shown, f"{status.st_size} bytes; a profile has at most {SIZE_LIMIT}")])
-        if trusted_owner and (status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022):
-            raise ProfileError([Fault(shown, "others can write it", f"chown root {shown}; chmod go-w {shown}")])
-        raw = os.read(fd, SIZE_LIMIT + 1)
-    finally:
-        os.close(fd)
-    if b"\0" in raw:
-        raise ProfileError([Fault(shown, "holds NUL bytes: not a text file")])
-    return raw
+        return read_trusted(path, shown, SIZE_LIMIT, "a profile", trusted_owner)
+    except Unopened as error:
+        raise ProfileError([Fault(printable(path), error.what)]) from error
+    except Distrusted as error:
+        raise ProfileError([Fault(shown, error.what, error.hint)]) from error
 
 
 def load(files: HostFiles, name: str, trusted_owner: bool = False) -> Profile:

@@ -8,7 +8,7 @@ from ingest.load.demand import LoadError, Sent
 from ingest.load.load import Load
 from ingest.load.namespaces import PairCounters, VethPair
 from ingest.rings.counters import RingReport
-from ingest.rings.framing import FRAMINGS
+from ingest.feeds.formats import parse_feed
 from ingest.rings.layout import Following
 from ingest.rings.packet import Mode, PacketRing
 
@@ -140,7 +140,7 @@ class Measurement:
             mode=setup.mode,
             rings=setup.rings,
             cpu=setup.reader_cpu,
-            following=Following((FRAMINGS["moldudp64"],)),
+            following=Following((parse_feed("moldudp64"),)),
             ring_bytes=setup.ring_bytes,
         )
         with ring, load:

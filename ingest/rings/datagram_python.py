@@ -7,7 +7,7 @@ from typing import Literal
 
 from ingest.histogram import EMPTY
 from ingest.rings.counters import ChannelCounters, Followed, StreamCounters
-from ingest.rings.layout import LAST_SEQUENCE, STREAMS, Following, Framing, Line
+from ingest.rings.layout import LAST_SEQUENCE, STREAMS, Following, Framing, Group
 from ingest.rings.packet_names import ETHERTYPE_IPV4, ETHERTYPE_IPV6, untagged
 from ingest.rings.sequence_python import Arrivals, Numbers, SequencedStream
 
@@ -43,7 +43,7 @@ class Sequences:
     def __init__(self, following: Following) -> None:
         self._following = following
         self._lines = {(line.address, line.port): line for line in reversed(following.lines)}
-        self._streams: dict[_Key, tuple[SequencedStream, Framing, Line | None]] = {}
+        self._streams: dict[_Key, tuple[SequencedStream, Framing, Group | None]] = {}
         self._channels: dict[tuple[int, int], tuple[_Channel, Framing]] = {}
         self._unread = self._unfollowed = self._ignored = 0
 
@@ -74,7 +74,7 @@ class Sequences:
             latency = None if timed is None else now_ns - stamp_ns if timed else -1
             self._numbered((address, port, _scope(framing, data)), framing, line, numbers, data, latency, now_ns)
 
-    def _framing(self, line: Line | None, port: int) -> Framing | None:
+    def _framing(self, line: Group | None, port: int) -> Framing | None:
         if line is not None:
             return self._following.framings[line.framing]
         if self._following.others is None:
@@ -117,7 +117,7 @@ class Sequences:
         return Numbers(sequence, count, _epoch(framing, data), stamp_ns, flag in framing.flag_resets)
 
     def _numbered(
-        self, key: _Key, framing: Framing, line: Line | None, numbers: Numbers, data: bytes, latency_ns: int | None, now_ns: int
+        self, key: _Key, framing: Framing, line: Group | None, numbers: Numbers, data: bytes, latency_ns: int | None, now_ns: int
     ) -> None:
         if key not in self._streams and len(self._streams) + len(self._channels) >= STREAMS:
             self._unfollowed += 1
@@ -167,7 +167,7 @@ class Sequences:
         )
 
     def _stream(
-        self, key: _Key, stream: SequencedStream, framing: Framing, line: Line | None, histograms: bool
+        self, key: _Key, stream: SequencedStream, framing: Framing, line: Group | None, histograms: bool
     ) -> StreamCounters:
         channel = line.channel if line is not None else None
         return StreamCounters(

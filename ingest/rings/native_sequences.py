@@ -5,7 +5,7 @@ import mmap
 
 from ingest.histogram import EMPTY
 from ingest.rings.counters import ChannelCounters, Followed, StreamCounters
-from ingest.rings.layout import STREAMS, Following, Framing, Line
+from ingest.rings.layout import STREAMS, Following, Framing, Group
 from ingest.rings.native import Arrivals, NativeFraming, NativeLine, Sequences, Stream
 
 _MERGED_EACH = 16  # scopes of one channel whose two lines are brought together
@@ -98,7 +98,7 @@ def _framing(framing: Framing) -> NativeFraming:
     return native
 
 
-def _line(line: Line) -> NativeLine:
+def _line(line: Group) -> NativeLine:
     native = NativeLine(
         place=line.port | (4 if len(line.address) == 4 else 6) << 16,
         framing=line.framing,

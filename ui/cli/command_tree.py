@@ -1,6 +1,7 @@
 """The whole command line as data, read from the parsers themselves: what completion scripts are made of."""
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 # What a value is, by the name that its help gives it. Anything else is a text that nobody can complete.
@@ -16,9 +17,19 @@ _KINDS = {
 }
 
 
+def _feed_words() -> tuple[str, ...]:
+    from ingest.feeds.formats import feed_words
+
+    return feed_words()
+
+
+# What a value may begin with, where it is neither anything nor one of a few words.
+_OFFERS: dict[str, Callable[[], tuple[str, ...]]] = {"FORMAT[:PORT]": _feed_words}
+
+
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value that an option takes or an operand is. ``words`` are all that it may be, empty where ``kind`` says more."""
+    """A value that an option takes or an operand is. ``words`` are what is offered for it, empty where ``kind`` says more."""
 
     kind: str
     name: str
@@ -79,6 +90,8 @@ def _value(action: argparse.Action) -> Value:
     metavar = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
     if action.choices:
         return Value("word", metavar, tuple(str(choice) for choice in action.choices))
+    if metavar in _OFFERS:
+        return Value("word", metavar, _OFFERS[metavar]())
     return Value(_KINDS.get(metavar, "text"), metavar, ())
 
 

@@ -88,7 +88,7 @@ def _function(name: str, command: Command) -> list[str]:
     before = [line for action in command.actions for line in _function(f"{name}_{action.name}", action)]
     specs = [_option(option) for option in command.options]
     if not command.actions:
-        operands = [_quoted(f"{n}:{value.name}:{_action(value)}") for n, value in enumerate(command.operands, 1)]
+        operands = [_quoted(f"{n}:{_message(value)}:{_action(value)}") for n, value in enumerate(command.operands, 1)]
         return [*before, f"{name}() {{", "    _arguments \\", *_lines([*specs, *operands]), "}", ""]
     described = [f"        {_quoted(action.name + ':' + action.help)}" for action in command.actions]
     return [
@@ -116,9 +116,13 @@ def _lines(specs: Sequence[str]) -> list[str]:
 
 def _option(option: Option) -> str:
     text = option.help.replace("[", "(").replace("]", ")").replace(":", " -")
-    value = f":{option.value.name}:{_action(option.value)}" if option.value else ""
+    value = f":{_message(option.value)}:{_action(option.value)}" if option.value else ""
     specs = [_quoted(f"{flag}[{text}]{value}") for flag in option.flags]
     return " ".join(specs)
+
+
+def _message(value: Value) -> str:
+    return value.name.replace(":", "\\:")  # a bare colon ends the message
 
 
 def _action(value: Value) -> str:

@@ -5,17 +5,18 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ui.cli.capture_text import capture_lines, written_lines
 from ui.cli.durations import duration
 from ui.cli.output import emit, say
 from ui.cli.reading import stopped_by_signals, undisturbed
-from ui.cli.table import microseconds, table
+from ui.cli.ring_text import filter_words, interval_text, report_text
 
 if TYPE_CHECKING:
+    from ingest.feeds.witness import Witness
     from ingest.rings.capture import CaptureFile
-    from ingest.rings.counters import RingCounters, RingReport
+    from ingest.rings.layout import Following
     from ingest.rings.packet import PacketRing
     from ingest.rings.pcapng_writer import CaptureWriter
+    from ingest.rings.source import Source
 
 EPILOG = """\
 modes:
@@ -27,6 +28,35 @@ either read or reported as dropped; `unaccounted` is 0, or something is wrong. `
 the packets. Latency is from the kernel's stamp at the entry of the network stack to the moment of reading.
 
 Ends at Ctrl-C or SIGTERM with the whole report. Needs CAP_NET_RAW. QUIETCORE_WALKER=native|python insists on one walker.
+
+filters (--filter EXPRESSION, in quotes):
+  ip ip6 arp udp tcp icmp igmp          a protocol; icmp is that of IPv4 and of IPv6
+  [src|dst] 10.0.0.1                    an address; or ADDRESS/PREFIX, ADDRESS:PORT, [ADDRESS6]:PORT
+  [src|dst] port 30001                  of UDP or TCP; or a range, port 30001-30010
+  vlan [100]                            tagged, by the outer tag or the next
+  multicast broadcast                   by the link's address or by IP's
+  and && or || not ! ( )                'and' binds tighter; a protocol and what follows: both
+The kernel applies the filter before the ring: a packet that is not wanted costs the ring nothing and is not counted. A later
+fragment has addresses but no ports. IPv6 extension headers are not walked: what stands behind one is neither udp nor tcp nor
+icmp (MLD is such a case). An address without src or dst is either; that of ARP counts, too.
+
+feeds:
+  FORMAT[:PORT]  how a venue numbers what it sends, and the UDP port; --feed list has them all
+  CHANNEL        a channel of /etc/quietcore/feeds.toml (or --feed-file): a format and two lines
+  infer[:PORT]   samples up to 1,000 datagrams of each stream, says what they look like, and ends
+  list           prints the formats and the site's channels; needs no SOURCE
+
+What is lost, duplicate or reordered is counted from the numbers in the headers alone. A guess is never used unasked: infer
+prints what to write. The file of feeds must be root's or yours, and writable by nobody else:
+
+  [channel.itch]
+  format = "moldudp64"
+  a = "233.54.12.111:26477"
+  b = "233.49.196.111:26477"
+
+Several sources are read by one reader: `packet:eth2 packet:eth3 --feed itch` for the lines A (the first)
+and B (the second) of a channel. Then the report also has what both bring together, who was first and by
+how much; and of each gap what this host's own counters say of it.
 
 capture files:
   capture:FILE walks a pcap or pcapng file with the same counters and the same sequence accounting;
@@ -44,6 +74,9 @@ capture files:
 examples:
   quietcore ring packet:eth2 --interval 1s
   quietcore ring packet:eth2 --seconds 10 --cpu 1 --feed moldudp64:30001 --json
+  quietcore ring packet:eth2 --filter 'vlan 100 udp (dst 239.1.1.0/24 or [ff15::1]:30001)'
+  quietcore ring packet:eth2 --feed infer --seconds 5
+  quietcore ring packet:eth2 packet:eth3 --feed itch
   quietcore ring packet:eth2 --mode throughput --seconds 10 --write morning.pcapng
   quietcore ring capture:morning.pcapng --feed moldudp64:30001
 """
@@ -51,7 +84,7 @@ examples:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments."""
-    parser.add_argument("source", metavar="SOURCE", nargs="+", help="what to read: packet:INTERFACE or capture:FILE")
+    parser.add_argument("source", metavar="SOURCE", nargs="*", help="what to read: packet:INTERFACE or capture:FILE")
     parser.add_argument("--mode", choices=("latency", "throughput"), help="see below (default: latency)")
     parser.add_argument("--seconds", metavar="N", type=duration, help="how long (default: until Ctrl-C)")
     parser.add_argument("--interval", metavar="S", type=duration, help="also report what came in each interval")
@@ -64,7 +97,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=("kernel", "nic"),
         help="measure from the kernel's stamp (default) or the NIC's, which ptp4l or the like has to have turned on",
     )
-    parser.add_argument("--feed", metavar="FORMAT[:PORT]", help="follow the sequence numbers of a feed, as moldudp64:30001")
+    parser.add_argument(
+        "--feed",
+        metavar="FORMAT[:PORT]",
+        help="follow the numbers of a feed, as moldudp64:30001; or list, or infer (see below)",
+    )
+    parser.add_argument(
+        "--feed-file", metavar="FILE", help="the site's formats and channels (default: /etc/quietcore/feeds.toml)"
+    )
+    parser.add_argument("--filter", metavar="EXPRESSION", help="only these packets, as 'udp dst 239.1.1.1:30001'; see below")
     parser.add_argument("--promiscuous", action="store_true", help="ask the NIC for frames to other hosts too")
     parser.add_argument("--write", metavar="FILE", help="also write the packets to a new pcapng file; see below")
     parser.add_argument("--write-packets", metavar="N", type=_packets, help="stop writing after N packets (default: no limit)")
@@ -99,24 +140,47 @@ def _number(text: str, lowest: int, highest: int, what: str) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Reads and reports. 1 where no ring can be had, the interface vanished, or a file is damaged."""
+    """Reads and reports. 1 where no ring can be had, the feed is none, the interface vanished, or a file is damaged."""
+    from ingest.feeds.format_table import FeedFileError
+    from ingest.feeds.sampling import SampleError
     from ingest.rings.capture import CaptureError
     from ingest.rings.packet import RingError, WalkerMissing
     from ingest.rings.pcapng_writer import WriteError
-    from ingest.rings.source import SourceError
 
+    try:
+        return _run(arguments)
+    except FeedFileError as error:
+        for fault in error.faults:
+            say(f"quietcore ring: {fault}")
+    except (RingError, CaptureError, WriteError, WalkerMissing, SampleError, ValueError) as error:
+        say(f"quietcore ring: {error}")
+    return 1
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from ingest.rings.source import parse_source
+
+    if arguments.feed == "list":
+        from ui.cli.ring_feeds import print_formats
+
+        return print_formats(arguments)
+    if not arguments.source:
+        say("quietcore ring: the following arguments are required: SOURCE")
+        say("try: quietcore ring --help")
+        return 1
     if arguments.demo or arguments.root is not None:
         say("quietcore ring: packets come from a real interface; --demo and --root have none. Try: quietcore ring packet:lo")
         return 1
-    try:
-        writer = _writer(arguments)
-        with contextlib.nullcontext() if writer is None else writer:
-            ring = _open(arguments, writer)
-            with ring, stopped_by_signals(ring.stop), undisturbed():
-                return _read(ring, arguments, writer)
-    except (SourceError, RingError, CaptureError, WriteError, WalkerMissing, ValueError) as error:
-        say(f"quietcore ring: {error}")
-        return 1
+    sources = [parse_source(text) for text in arguments.source]
+    if (arguments.feed or "").partition(":")[0] == "infer":
+        from ui.cli.ring_feeds import print_inference
+
+        if len(sources) > 1 or sources[0].kind != "packet":
+            raise ValueError("a feed is inferred from what one interface receives")
+        return print_inference(arguments, sources[0].name)
+    writer = _writer(arguments)
+    with contextlib.nullcontext() if writer is None else writer:
+        return _read(sources, arguments, writer)
 
 
 def _writer(arguments: argparse.Namespace) -> "CaptureWriter | None":
@@ -129,24 +193,22 @@ def _writer(arguments: argparse.Namespace) -> "CaptureWriter | None":
     return CaptureWriter(arguments.write, packets=arguments.write_packets, octets=arguments.write_bytes or DEFAULT_BYTES)
 
 
-def _open(arguments: argparse.Namespace, writer: "CaptureWriter | None") -> "PacketRing | CaptureFile":
+def _open(
+    sources: "list[Source]", arguments: argparse.Namespace, following: "Following | None", writer: "CaptureWriter | None"
+) -> "PacketRing | CaptureFile":
     from ingest.rings.capture import CaptureFile
-    from ingest.rings.framing import parse_framing
-    from ingest.rings.layout import Following
+    from ingest.rings.filter import parse_filter
     from ingest.rings.packet import PacketRing
-    from ingest.rings.source import parse_source
 
-    sources = [parse_source(text) for text in arguments.source]
-    following = Following((parse_framing(arguments.feed),)) if arguments.feed is not None else None
-    if sources[0].kind == "capture":
-        live = ("mode", "seconds", "interval", "rings", "promiscuous", "write", "stamps")
+    if any(source.kind == "capture" for source in sources):
+        live = ("mode", "seconds", "interval", "rings", "promiscuous", "write", "stamps", "filter")
         if wrong := [f"--{name}" for name in live if getattr(arguments, name)]:
             raise ValueError(f"{', '.join(wrong)}: for live sources only; a capture file is read to its end")
         if len(sources) > 1:
             raise ValueError("one capture file is read at a time, and none beside an interface")
         return CaptureFile.open(sources[0].name, cpu=arguments.cpu, following=following)
-    if len({source.kind for source in sources}) > 1 or (writer is not None and len(sources) > 1):
-        raise ValueError("several sources have to be interfaces, and --write takes the packets of one")
+    if writer is not None and len(sources) > 1:
+        raise ValueError("--write takes the packets of one interface")
     return PacketRing.open(
         *(source.name for source in sources),
         mode=arguments.mode or "latency",
@@ -155,85 +217,43 @@ def _open(arguments: argparse.Namespace, writer: "CaptureWriter | None") -> "Pac
         following=following,
         promiscuous=arguments.promiscuous,
         stamps=arguments.stamps or "kernel",
+        filter=parse_filter(arguments.filter) if arguments.filter is not None else None,
         writer=writer,
     )
 
 
-def _read(ring: "PacketRing | CaptureFile", arguments: argparse.Namespace, writer: "CaptureWriter | None") -> int:
-    if not arguments.json and ring.mode != "capture":
-        until = f"for {arguments.seconds:g} s" if arguments.seconds else "until Ctrl-C"
-        say(f"reading {ring.source}, {ring.mode} mode, {ring.walker} walker, {until}")
-    for part in ring.run(arguments.seconds, arguments.interval):
-        if arguments.json:
-            emit(part.to_json())
-        else:
-            print(interval_text(part), flush=True)
-    report = ring.report()
-    if writer is not None:
-        report = replace(report, written=writer.finish(report))
+def _read(sources: "list[Source]", arguments: argparse.Namespace, writer: "CaptureWriter | None") -> int:
+    from ui.cli.ring_feeds import followed_feed
+
+    following = followed_feed(arguments) if arguments.feed is not None else None
+    with _open(sources, arguments, following, writer) as ring, stopped_by_signals(ring.stop), undisturbed():
+        witness = _witness(sources) if following is not None and sources[0].kind == "packet" else None
+        if not arguments.json and ring.mode != "capture":
+            until = f"for {arguments.seconds:g} s" if arguments.seconds else "until Ctrl-C"
+            wanted = f", {filter_words(ring.filter)}" if ring.filter is not None else ""
+            say(f"reading {ring.source}, {ring.mode} mode, {ring.walker} walker, {until}{wanted}")
+        for part in ring.run(arguments.seconds, arguments.interval):
+            if arguments.json:
+                emit(part.to_json())
+            else:
+                print(interval_text(part), flush=True)
+        report = ring.report()
+        if writer is not None:
+            report = replace(report, written=writer.finish(report))
+        verdicts = witness.verdicts(report) if witness is not None else ()
     if arguments.json:
-        emit(report.to_json())
+        record = report.to_json()
+        emit(record | {"verdicts": [each.to_json() for each in verdicts]} if following is not None else record)
     else:
-        print(report_text(report), flush=True)
+        print("\n".join([report_text(report, following), *(each.sentence for each in verdicts)]), flush=True)
     if report.error is not None:
         say(f"quietcore ring: {report.error}")
         return 1
     return 0
 
 
-def interval_text(report: "RingReport") -> str:
-    """One line: what came in one interval."""
-    total = report.total
-    latency = total.walked.latency
-    rate = total.walked.packets / report.seconds if report.seconds > 0 else 0.0
-    text = (
-        f"{rate:12,.0f} packets/s  {total.drops:,} dropped  p50 {microseconds(latency.percentile(50))}"
-        f"  p99 {microseconds(latency.percentile(99))}  max {microseconds(latency.max_ns if latency.total else None)}"
-    )
-    lost = sum(stream.lost for stream in report.followed.streams)
-    return text + (f"  {lost:,} lost of the feed so far" if report.feed else "")
+def _witness(sources: "list[Source]") -> "Witness":
+    from ingest.feeds.witness import Witness
+    from tuner.host.host import open_host
 
-
-def report_text(report: "RingReport") -> str:
-    """The whole report as tables."""
-    rows = [_row(str(ring.core) if ring.core is not None else "any", ring) for ring in report.rings if ring.reached]
-    if len(rows) != 1:
-        rows.append(_row("total", report.total))
-    headers = ("core", "packets", "bytes", "dropped", "unaccounted", "p50", "p99", "p99.9", "max")
-    lines = [f"{report.source}  {report.mode} mode, {report.walker} walker, {report.seconds:.1f} s"]
-    if report.capture is not None:
-        lines += capture_lines(report.capture)
-    lines.append(table(headers, rows, "r" * len(headers)))
-    walked = report.total.walked
-    notes = (
-        (walked.truncated, "longer than what was kept of them; their lengths are right"),
-        (walked.malformed_frames + walked.malformed_blocks, "malformed, skipped"),
-        (walked.latency.negative, "stamped later than they were read: the wall clock was set back; not among the percentiles"),
-        (report.followed.unread, "datagrams of the feed's port without a readable number (fragments, too short)"),
-        (report.followed.unfollowed, "datagrams of streams beyond the 1024 that are followed"),
-    )
-    lines += [f"{count:,} {what}" for count, what in notes if count]
-    if report.capture is not None:
-        lines.append(f"the reader used {report.reader_cpu_ns / 1e9:.3f} s of CPU, last CPU {report.reader_cpu}")
-    elif report.seconds > 0:
-        share = report.reader_cpu_ns / report.seconds / 1e7
-        lines.append(f"the reader used {share:.1f} % of a CPU, last CPU {report.reader_cpu}")
-    if report.written is not None:
-        lines += written_lines(report.written)
-    if report.feed:
-        lines.append(_feeds(report))
-    return "\n".join(lines)
-
-
-def _row(core: str, ring: "RingCounters") -> tuple[str, ...]:
-    latency = ring.walked.latency
-    times = [latency.percentile(percent) for percent in (50, 99, 99.9)]
-    counts = (ring.walked.packets, ring.walked.bytes, ring.drops, ring.unaccounted)
-    highest = latency.max_ns if latency.total else None
-    return (core, *(f"{count:,}" for count in counts), *map(microseconds, (*times, highest)))
-
-
-def _feeds(report: "RingReport") -> str:
-    headers = ("stream", "received", "lost", "duplicate", "reordered", "outside", "resets")  # StreamCounters' own names
-    rows = [(stream.stream, *(f"{getattr(stream, name):,}" for name in headers[1:])) for stream in report.followed.streams]
-    return table(headers, rows, "lrrrrrr") if rows else f"no datagram of {report.feed} came"
+    return Witness(open_host(), [source.name for source in sources])

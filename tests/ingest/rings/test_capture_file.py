@@ -17,12 +17,12 @@ from veth_pair import PROJECT
 from ingest.rings import capture
 from ingest.rings.capture import CaptureError, CaptureFile
 from ingest.rings.counters import RingReport
-from ingest.rings.framing import FRAMINGS
+from ingest.feeds.formats import parse_feed
 from ingest.rings.layout import Following
 from ingest.rings.walk import WalkerMissing
 from ui.cli.ring import report_text
 
-MOLD = Following((FRAMINGS["moldudp64"],))
+MOLD = Following((parse_feed("moldudp64"),))
 COMMAND = [sys.executable, "-m", "ui.cli.main", "ring"]
 PACKETS = [ethernet(udp4(mold(number))) for number in (1, 2, 4)]
 

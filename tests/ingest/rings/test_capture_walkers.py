@@ -26,12 +26,12 @@ from ingest.rings.capture_facts import CaptureEnd, CaptureFacts, Undecoded
 from ingest.rings.capture_native import NativeCaptureWalker
 from ingest.rings.capture_python import PythonCaptureWalker
 from ingest.rings.counters import Followed, Walked
-from ingest.rings.framing import FRAMINGS
+from ingest.feeds.formats import parse_feed
 from ingest.rings.layout import Following
 from ingest.rings.walk import WalkerMissing
 from ingest.rings.walk_native import load
 
-MOLD_FRAMING = FRAMINGS["moldudp64"]
+MOLD_FRAMING = parse_feed("moldudp64")
 MOLD = Following((MOLD_FRAMING,))
 CAPACITY = 300_000
 Outcome = tuple[CaptureEnd, int, Walked, Followed, CaptureFacts]
@@ -382,7 +382,7 @@ FOLLOWING = st.sampled_from(
         MOLD,
         MOLD,
         Following((replace(MOLD_FRAMING, port=30001),)),
-        Following((replace(FRAMINGS["cme_mdp3"], time_offset=4, time_kind=1),)),
+        Following((replace(parse_feed("cme_mdp3"), time_offset=4, time_kind=1),)),
     ]
 )
 

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 import pytest
 from veth_pair import VethPair
 
+from ingest.feeds.formats import parse_feed
 from ingest.rings.counters import RingReport
-from ingest.rings.framing import FRAMINGS
 from ingest.rings.layout import Following
 from ingest.rings.packet import PacketRing, cpu_numbers, geometry_of
 from ingest.rings.tpacket import InterfaceDown, NoSuchInterface, RingError
 from ingest.rings.walk import WalkerMissing
 from ingest.rings.walk_native import load
 
-MOLD = Following((FRAMINGS["moldudp64"],))
+MOLD = Following((parse_feed("moldudp64"),))
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.rings.framing import FRAMINGS, parse_framing
+from ingest.feeds.formats import parse_feed
 from ingest.rings.layout import Framing
 from ingest.rings.source import Source, SourceError, parse_source
 
@@ -56,17 +56,17 @@ def test_no_source_reaches_the_terminal_raw(text: str) -> None:
 
 
 def test_feed_formats() -> None:
-    assert parse_framing("moldudp64").port == 0
-    assert parse_framing("moldudp64:30001").port == 30001
-    assert parse_framing("moldudp64:30001").sequence_offset == 10
-    for framing in FRAMINGS.values():
-        assert framing.sequence_width in (4, 8)
+    assert parse_feed("moldudp64").port == 0
+    assert parse_feed("moldudp64:30001").port == 30001
+    assert parse_feed("moldudp64:30001").sequence_offset == 10
+    for name in ("moldudp64", "cme_mdp3", "iex_tp", "nyse_xdp_pillar", "cboe_pitch"):
+        assert parse_feed(name).sequence_width in (4, 8)
 
 
 @pytest.mark.parametrize("text", ["", "itch", "moldudp64:", "moldudp64:0", "moldudp64:65536", "moldudp64:1e3", "moldudp64:٣"])
 def test_what_is_no_feed_format(text: str) -> None:
     with pytest.raises(ValueError, match=r"unknown feed format|no UDP port"):
-        parse_framing(text)
+        parse_feed(text)
 
 
 @pytest.mark.parametrize("field", [{"sequence_width": 3}, {"count_width": 8}, {"port": 70000}, {"sequence_offset": -1}])

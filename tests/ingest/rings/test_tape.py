@@ -11,7 +11,7 @@ from ring_images import NOW_NS, Packet, block, blocks, frames, mold, udp4
 from test_walkers import native_or_skip, rings
 
 from ingest.rings.capture import CaptureFile
-from ingest.rings.framing import FRAMINGS
+from ingest.feeds.formats import parse_feed
 from ingest.rings.layout import V2, Area, Following
 from ingest.rings.pcapng_writer import file_header
 from ingest.rings.tape import PythonTape, Tape, open_tape
@@ -61,7 +61,7 @@ def test_what_was_put_is_what_was_received(kind: Kind, version: int, tmp_path: P
     taped(kind, [area], path, tape)
     assert tape.counts().written == 30
     assert path.stat().st_size == len(HEADER) + tape.tail
-    with CaptureFile.open(str(path), following=Following((FRAMINGS["moldudp64"],))) as file:
+    with CaptureFile.open(str(path), following=Following((parse_feed("moldudp64"),))) as file:
         list(file.run())
         report = file.report()
     assert report.error is None

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ring_images import NOW_NS, Packet, block, blocks, frames, mold, udp4, udp6
 
+from ingest.feeds.formats import parse_feed
 from ingest.histogram import Histogram
-from ingest.rings.framing import FRAMINGS
-from ingest.rings.layout import V2, Area, Following, Framing, Line
+from ingest.rings.layout import V2, Area, Following, Framing, Group
 from ingest.rings.walk import Walker, WalkerMissing, open_walker
 from ingest.rings.walk_native import NativeWalker
 from ingest.rings.walk_python import PythonWalker, memory_fence
 
-MOLD_FRAMING = replace(FRAMINGS["moldudp64"], epoch_width=10)
+MOLD_FRAMING = parse_feed("moldudp64")
 MOLD = Following((MOLD_FRAMING,))
 
 
@@ -328,10 +328,10 @@ FRAMING = st.one_of(
             (MOLD_FRAMING, framing),
             others,
             (
-                Line(b"\xef\1\1\1", 30001, 0, 0, 0),
-                Line(b"\xef\1\1\2", 30001, 0, 0, 1),
-                Line(b"\xef\1\1\1", 30002, 1, None),
-                Line(b"\xef\1\1\2", 30002, 1, 1, 0),
+                Group(b"\xef\1\1\1", 30001, 0, 0, 0),
+                Group(b"\xef\1\1\2", 30001, 0, 0, 1),
+                Group(b"\xef\1\1\1", 30002, 1, None),
+                Group(b"\xef\1\1\2", 30002, 1, 1, 0),
             ),
             ("one", "two"),
         ),
@@ -429,7 +429,7 @@ def test_native_and_python_agree_on_what_comes_mostly_in_order(
         packets.append(Packet(bytes(data), age_ns=age, status=status, packet_type=packet_type))
     images = [block(packets[at : at + 20], 65536) for at in range(0, len(packets), 20)]
     area = blocks(images, max(1, len(images)))
-    for chosen in (MOLD, Following((MOLD_FRAMING, FRAMINGS["iex_tp"]), 1)):
+    for chosen in (MOLD, Following((MOLD_FRAMING, parse_feed("iex_tp")), 1)):
         assert outcome(NativeWalker, [area], chosen) == outcome(PythonWalker, [area], chosen)
 
 
