@@ -167,8 +167,8 @@ class Followed:
 class RingReport:
     """A whole run (``part`` "whole") or what came since the report before (``part`` "interval").
 
-    ``followed`` always counts since the start. ``reader_cpu`` is where the reader last ran, ``reader_cpu_ns`` the CPU time
-    that it used.
+    ``filter`` is the expression that was in force; what it rejects is in no counter. ``followed`` always counts since the start.
+    ``reader_cpu`` is where the reader last ran, ``reader_cpu_ns`` the CPU time that it used.
     """
 
     source: str
@@ -179,6 +179,7 @@ class RingReport:
     rings: tuple[RingCounters, ...]
     followed: Followed = Followed()
     framing: str = ""
+    filter: str | None = None
     reader_cpu: int = -1
     reader_cpu_ns: int = 0
     error: str | None = None
@@ -200,6 +201,7 @@ class RingReport:
             "mode": self.mode,
             "seconds": round(self.seconds, 3),
             "part": self.part,
+            "filter": self.filter,
             "rings": [ring.to_json() for ring in self.rings if ring.reached or ring.walked != NOTHING],
             "total": self.total.total_json(),
             "feeds": [stream.to_json(self.framing) for stream in self.followed.streams],

@@ -17,9 +17,12 @@ import time
 from collections.abc import Iterator
 from typing import Literal, Self
 
+from ingest.rings.bpf import TAKE_NOTHING, TAKE_RECEIVED, Program
 from ingest.rings.counters import Followed, RingCounters, RingReport, Walked
+from ingest.rings.filter import Filter
+from ingest.rings.filter_program import compile_filter
 from ingest.rings.layout import V2, V3, Framing
-from ingest.rings.tpacket import TAKE_NOTHING, TAKE_RECEIVED, Geometry, RingError, TpacketSocket, settle
+from ingest.rings.tpacket import Geometry, RingError, TpacketSocket, settle
 from ingest.rings.walk import Ended, Walker, WalkerMissing, open_walker
 from tuner.host.cpulist import parse_list
 from tuner.host.files import HostFiles
@@ -81,6 +84,7 @@ class PacketRing:
         self.mode: Mode = mode
         self.walker = walker.name
         self.framing = ""
+        self.filter: str | None = None
         self._sockets = sockets
         self._index = index
         self._walker = walker
@@ -114,6 +118,7 @@ class PacketRing:
         promiscuous: bool = False,
         ring_bytes: int | None = None,
         pause_ns: int = PAUSE_NS,
+        filter: Filter | None = None,  # noqa: A002 (what it is called everywhere)
     ) -> "PacketRing":
         """Receives from an interface of this network namespace; counting begins at once, reading with ``run``.
 
@@ -127,9 +132,11 @@ class PacketRing:
             promiscuous: ask the NIC for other hosts' frames too.
             ring_bytes: memory of each ring; None: as ``geometry_of`` says.
             pause_ns: latency mode: between two drains while packets come.
+            filter: which packets are wanted; the kernel keeps the others from the ring, and they are not ``reached``.
 
         Raises:
             RingError: with what is wrong and what to do.
+            FilterError: no packet can match the filter, or it is too long.
             WalkerMissing: the walker that was insisted on cannot run.
         """
         count = default_rings() if rings is None else rings
@@ -141,8 +148,9 @@ class PacketRing:
             for _ in range(count):
                 sockets.append(TpacketSocket(geometry_of(mode, count, ring_bytes)))  # noqa: PERF401 (closed on error)
             index = sockets[0].index_of(ifname)
+            program = compile_filter(filter, sockets[0].hardware_type(index)) if filter else TAKE_RECEIVED
             opened = open_walker([each.area() for each in sockets], framing, choice=walker)
-            _connect(sockets, index, promiscuous)
+            _connect(sockets, index, promiscuous, program)
             ring = cls(ifname, mode, sockets, index, opened, cpu, pause_ns)
         except BaseException:
             if opened is not None:
@@ -151,6 +159,7 @@ class PacketRing:
                 each.close()
             raise
         ring.framing = framing.name if framing else ""
+        ring.filter = filter.text if filter else None
         return ring
 
     def __enter__(self) -> Self:
@@ -297,7 +306,7 @@ class PacketRing:
                 each.take(TAKE_NOTHING)
             self._shut_ns = time.monotonic_ns()
             settle()
-        except OSError as error:
+        except (OSError, RingError) as error:
             self._failure = error
 
     def _collect(self, now_ns: int, *, publish: bool = False) -> None:
@@ -330,14 +339,15 @@ class PacketRing:
             rings=rings,
             followed=self._followed,
             framing=self.framing,
+            filter=self.filter,
             reader_cpu=self._reader[0],
             reader_cpu_ns=self._reader[1],
             error=self._error,
         )
 
 
-def _connect(sockets: list[TpacketSocket], index: int, promiscuous: bool) -> None:
-    """Binds all sockets and lets packets in.
+def _connect(sockets: list[TpacketSocket], index: int, promiscuous: bool, program: Program) -> None:
+    """Binds all sockets and lets the packets in that ``program`` takes.
 
     A socket has to be bound before it can join a group, and until then it would receive every packet, not its CPU's: so all
     of them begin with a filter that takes nothing.
@@ -353,7 +363,7 @@ def _connect(sockets: list[TpacketSocket], index: int, promiscuous: bool) -> Non
             group = each.join(group)
         settle()
     for each in sockets:
-        each.take(TAKE_RECEIVED)
+        each.take(program)
 
 
 def _counted(empty: RingCounters, walked: Walked, tapped: TpacketSocket) -> RingCounters:

@@ -25,11 +25,25 @@ A packet ring is a tap: it takes nothing away from the programs that receive. Ev
 either read or reported as dropped; `unaccounted` is 0, or something is wrong. `core` is the CPU on which the kernel received
 the packets. Latency is from the kernel's stamp at the entry of the network stack to the moment of reading.
 
+filters (--filter EXPRESSION, in quotes):
+  ip ip6 arp udp tcp icmp igmp          a protocol; icmp is that of IPv4 and of IPv6
+  [src|dst] 10.0.0.1                    an address; also ADDRESS/PREFIX, ADDRESS:PORT, [ADDRESS6]:PORT
+  [src|dst] port 30001                  of UDP or TCP; or a range, port 30001-30010
+  vlan [100]                            tagged, by the outer tag or the next
+  multicast broadcast                   by the link's address or by IP's
+  and && or || not ! ( )                'and' binds tighter; a protocol and what follows it mean both
+The kernel applies the filter before the ring: a packet that is not wanted costs the ring nothing and is not counted. A later
+fragment has addresses but no ports. IPv6 extension headers are not walked: what stands behind one is neither udp nor tcp nor
+icmp (MLD is such a case). An address without src or dst is either; that of ARP counts, too.
+
 Ends at Ctrl-C or SIGTERM with the whole report. Needs CAP_NET_RAW. QUIETCORE_WALKER=native|python insists on one walker.
 
 examples:
   quietcore ring packet:eth2 --interval 1s
   quietcore ring packet:eth2 --seconds 10 --cpu 1 --feed moldudp64:30001 --json
+  quietcore ring packet:eth2 --filter 'udp dst 239.1.1.1:30001'
+  quietcore ring packet:eth2 --filter 'vlan 100 udp (dst 239.1.1.0/24 or dst [ff15::1]:30001) and not port 30009'
+  quietcore ring packet:eth2 --filter 'not (tcp port 22 or arp)'
 """
 
 
@@ -44,6 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--rings", metavar="N", type=_rings, help="rings, shared by receiving CPU (default: one for each CPU, up to 32 CPUs)"
     )
     parser.add_argument("--feed", metavar="FORMAT[:PORT]", help="follow the sequence numbers of a feed, as moldudp64:30001")
+    parser.add_argument("--filter", metavar="EXPRESSION", help="only these packets, as 'udp dst 239.1.1.1:30001'; see below")
     parser.add_argument("--promiscuous", action="store_true", help="ask the NIC for frames to other hosts too")
     parser.epilog = EPILOG
 
@@ -64,6 +79,7 @@ def _number(text: str, lowest: int, highest: int, what: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Reads and reports. 1 where no ring can be had, or the interface vanished."""
+    from ingest.rings.filter import parse_filter
     from ingest.rings.framing import parse_framing
     from ingest.rings.packet import PacketRing, RingError, WalkerMissing
     from ingest.rings.source import SourceError, parse_source
@@ -74,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         source = parse_source(arguments.source)
         framing = parse_framing(arguments.feed) if arguments.feed is not None else None
+        wanted = parse_filter(arguments.filter) if arguments.filter is not None else None
         ring = PacketRing.open(
             source.name,
             mode=arguments.mode,
@@ -81,6 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
             cpu=arguments.cpu,
             framing=framing,
             promiscuous=arguments.promiscuous,
+            filter=wanted,
         )
         with ring, _stopped_by_signals(ring), _undisturbed():
             return _read(ring, arguments)
@@ -92,7 +110,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _read(ring: "PacketRing", arguments: argparse.Namespace) -> int:
     if not arguments.json:
         until = f"for {arguments.seconds:g} s" if arguments.seconds else "until Ctrl-C"
-        say(f"reading {ring.source}, {ring.mode} mode, {ring.walker} walker, {until}")
+        wanted = f", {_wanted(ring.filter)}" if ring.filter is not None else ""
+        say(f"reading {ring.source}, {ring.mode} mode, {ring.walker} walker, {until}{wanted}")
     for part in ring.run(arguments.seconds, arguments.interval):
         if arguments.json:
             emit(part.to_json())
@@ -163,6 +182,8 @@ def report_text(report: "RingReport") -> str:
         rows.append(_row("total", report.total))
     headers = ("core", "packets", "bytes", "dropped", "unaccounted", "p50", "p99", "p99.9", "max")
     lines = [f"{report.source}  {report.mode} mode, {report.walker} walker, {report.seconds:.1f} s"]
+    if report.filter is not None:
+        lines.append(_wanted(report.filter))
     lines.append(table(headers, rows, "r" * len(headers)))
     walked = report.total.walked
     notes = (
@@ -179,6 +200,10 @@ def report_text(report: "RingReport") -> str:
     if report.framing:
         lines.append(_feeds(report))
     return "\n".join(lines)
+
+
+def _wanted(text: str) -> str:
+    return f"only '{text}'" if len(text) <= 100 else f"only '{text[:99]}…'"
 
 
 def _row(core: str, ring: "RingCounters") -> tuple[str, ...]:
