@@ -167,7 +167,7 @@ class Followed:
 class RingReport:
     """A whole run (``part`` "whole") or what came since the report before (``part`` "interval").
 
-    ``filter`` is the expression that was in force; what it rejects is in no counter. ``followed`` always counts since the start.
+    ``filter``: the expression that was in force; what it rejects is in no counter. ``followed`` always counts since the start.
     ``reader_cpu`` is where the reader last ran, ``reader_cpu_ns`` the CPU time that it used.
     """
 

@@ -6,10 +6,10 @@ known that most of the expression is decided. ``udp dst 239.1.1.1:30001`` costs 
 **Where the network header is.** Behind an Ethernet header it begins at byte 14 of what the filter sees: tpacket_rcv hands over
 the packet from the link header on, and __netif_receive_skb_core has moved the outer VLAN tag into the metadata before that
 (skb_vlan_untag), if the NIC had not. An inner tag (QinQ) is still there and moves everything by 4. On other links (tun, PPP and
-tunnels: no header, or another one) loads count from SKF_NET_OFF, which bpf_skb_load_helper_8, _16 and _32 turn into the place of
-skb_network_header: the same program fits any link. Ethernet does without it, because until Linux 6.16 such loads do not reach
-data in pages (bpf_internal_load_pointer_neg_helper), where some NICs leave all behind the link header: every packet would look
-cut short there, and none would be wanted.
+tunnels: no header, or another one) loads count from SKF_NET_OFF, which bpf_skb_load_helper_8, _16 and _32 turn into the place
+of skb_network_header: the same program fits any link. Ethernet does without it, because until Linux 6.16 such loads do not
+reach data in pages (bpf_internal_load_pointer_neg_helper), where some NICs leave all behind the link header: every packet would
+look cut short there, and none would be wanted.
 """
 
 from collections.abc import Callable, Iterable
@@ -192,7 +192,7 @@ def _join(every: bool, parts: list[_Decision]) -> _Decision:
     flat: dict[_Decision, None] = {}
     for part in parts:
         flat |= dict.fromkeys(part.parts if isinstance(part, _Join) and part.every == every else (part,))
-    if (not every) in flat or (every and _contradictory(flat)):
+    if (not every) in flat or (every and _contradictory(flat)) or any(_inverse(part) in flat for part in flat):
         return not every
     left = tuple(part for part in flat if part is not every)
     if not left:
@@ -251,7 +251,7 @@ class _Compiler:
         decision = known.decide(self._test)
         if isinstance(decision, bool):
             return self._accept if decision else self._reject
-        return self._block((decision,), lambda: self._write(decision, self._accept, self._reject, None))
+        return self._block(("leaf", decision), lambda: self._write(decision, self._accept, self._reject, None))
 
     def _by_protocol(self, field: _Field, known: _Known) -> Label:
         """Asked once of the link header, and once more behind a second tag. What is behind a third is not looked at."""
@@ -297,7 +297,7 @@ class _Compiler:
             self._code.add(bpf.SUBTRACT_X)
             self._code.jump(bpf.JUMP_NOT_LESS, _LONGEST_IP_HEADER + _depth(known) + _PORT_BYTES, inside, without)
 
-        return self._block((known.network, inside, without), write)
+        return self._block(("ports", known.network, inside, without), write)
 
     def _switch(self, field: _Field, cases: dict[int, Label], default: Label) -> Label:
         """By the value of a field."""
@@ -313,13 +313,13 @@ class _Compiler:
                 self._code.place(onward)
             self._code.jump(bpf.JUMP_EQUAL, *apart[-1], default)
 
-        return self._block((field, *apart, default), write)
+        return self._block(("switch", field, *apart, default), write)
 
     def _long_enough(self, count: int, known: _Known, inside: Label, short: Label) -> Label:
         """Whether ``count`` bytes from the network header on are there.
 
-        Behind a link header of unknown length that is not exact: a packet cut short there may end in a load from beyond it, and
-        so unwanted.
+        Behind a link header of unknown length that is not exact: a packet cut short there may be taken for whole, and then a
+        load from beyond it makes it unwanted.
         """
         if inside is short:
             return inside
@@ -328,7 +328,7 @@ class _Compiler:
             self._code.add(bpf.LOAD_LENGTH)
             self._code.jump(bpf.JUMP_NOT_LESS, _depth(known) + count, inside, short)
 
-        return self._block((_depth(known) + count, inside, short), write)
+        return self._block(("length", _depth(known) + count, inside, short), write)
 
     # ---- leaves
 
