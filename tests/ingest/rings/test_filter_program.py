@@ -2,13 +2,14 @@
 
 import pytest
 from bpf_machine import Packet, headerless, received, run
-from filter_oracle import GROUP, OTHER, OWN, dissect, expressions, frames, means
+from filter_corpus import corpus, single_tests, telling_tests
+from filter_oracle import GROUP, OTHER, OWN, Dissected, Pair, dissect, expressions, frames, means
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.rings import bpf
 from ingest.rings.bpf import Assembly, Label, ProgramTooLong
-from ingest.rings.filter import FilterError, parse_filter
+from ingest.rings.filter import FilterError, Not, parse_filter
 from ingest.rings.filter_program import ARPHRD_ETHER, compile_filter
 
 ARPHRD_NONE = 0xFFFE
@@ -24,25 +25,53 @@ def compiled(text: str, hardware_type: int) -> bpf.Program | None:
         return None
 
 
-@settings(max_examples=400, deadline=None)
-@given(expressions, st.lists(frames(), min_size=1, max_size=8))
-def test_programs_mean_what_expressions_mean(pair, wire):
+WIRE = [(frame, packet) for frame in corpus() if (packet := received(frame, OWN)) is not None]
+SEEN = [(packet, headerless(packet), dissect(frame)) for frame, packet in WIRE]
+
+
+def check(pair: Pair, seen: list[tuple[Packet, Packet, Dissected]]) -> tuple[int, int]:
+    """Both programs take those packets that the expression means; how many it means, of how many."""
     text, test = pair
     ethernet, anywhere = compiled(text, ARPHRD_ETHER), compiled(text, ARPHRD_NONE)
     assert (ethernet is None) == (anywhere is None)
-    for frame in wire:
-        packet = received(frame, OWN)
-        if packet is None:
-            continue
-        expected = means(test, dissect(frame))
-        taken = run(ethernet, packet) if ethernet else 0
-        assert taken == (WHOLE if expected else 0), (text, frame)
-        bare = run(anywhere, headerless(packet)) if anywhere else 0
-        assert bare == taken, text
-        if len(packet.data) > 14 + 4 + 64:  # behind an unknown link header only what is whole is certain
-            assert (run(anywhere, packet) if anywhere else 0) == taken, text
+    wanted = 0
+    for packet, bare, dissected in seen:
+        expected = WHOLE if means(test, dissected) else 0
+        wanted += expected > 0
+        assert (run(ethernet, packet) if ethernet else 0) == expected, (text, packet)
+        assert (run(anywhere, bare) if anywhere else 0) == expected, (text, bare)
+    return wanted, len(seen)
 
 
+@pytest.mark.parametrize("word", ["", "not "])
+def test_every_single_test_on_every_kind_of_packet(word):
+    for text, test in single_tests():
+        pair = (word + text, Not(test) if word else test)
+        wanted, among = check(pair, SEEN)
+        if "0.0.0.0/" not in text and "::/0" not in text and text != "vlan 7":
+            assert 0 < wanted < among, text  # the packets tell
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_places_that_are_reached_in_several_ways(part):
+    for number, pair in enumerate(telling_tests()[part::4]):
+        check(pair, SEEN[number % 4 :: 4])
+
+
+@settings(max_examples=150, deadline=None)
+@given(expressions, st.integers(0, 39))
+def test_random_expressions_on_every_kind_of_packet(pair, first):
+    check(pair, SEEN[first::40])
+
+
+@settings(max_examples=100, deadline=None)
+@given(expressions, st.lists(frames(), min_size=1, max_size=8))
+def test_random_expressions_on_random_packets(pair, wire):
+    seen = [(packet, headerless(packet), dissect(frame)) for frame in wire if (packet := received(frame, OWN)) is not None]
+    check(pair, seen)
+
+
+@settings(deadline=None)
 @given(expressions, frames())
 def test_outgoing_packets_are_never_wanted(pair, frame):
     program, packet = compiled(pair[0], ARPHRD_ETHER), received(frame, OWN)
