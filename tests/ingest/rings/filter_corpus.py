@@ -98,9 +98,9 @@ def single_tests() -> list[Pair]:
 def telling_tests() -> list[Pair]:
     """Expressions in which a place of the program is reached in several ways, with different things loaded."""
     one, two, three = address("dst", "239.1.1.1"), port("dst", [30001, 30010]), address("dst", "10.0.0.1")
-    four, five, six = port("src", [53]), address("src", "10.0.0.0/8"), ("tcp", Protocol("tcp"))
+    four, five = address("src", "10.0.0.0/8"), ("tcp", Protocol("tcp"))
     found: list[Pair] = [("0.0.0.0/0 or ::/0", Or((address("either", "0.0.0.0/0")[1], address("either", "::/0")[1])))]
-    for a, b, c in itertools.permutations((one, two, three, four, five, six), 3):
+    for a, b, c in itertools.permutations((one, two, three, four, five), 3):
         found.append((f"({a[0]} and {b[0]}) or {c[0]}", Or((And((a[1], b[1])), c[1]))))
         found.append((f"not ({a[0]} and {b[0]}) and {c[0]}", And((Not(And((a[1], b[1]))), c[1]))))
         found.append((f"({a[0]} or {b[0]}) and {c[0]}", And((Or((a[1], b[1])), c[1]))))
