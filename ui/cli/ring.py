@@ -27,11 +27,11 @@ the packets. Latency is from the kernel's stamp at the entry of the network stac
 
 filters (--filter EXPRESSION, in quotes):
   ip ip6 arp udp tcp icmp igmp          a protocol; icmp is that of IPv4 and of IPv6
-  [src|dst] 10.0.0.1                    an address; also ADDRESS/PREFIX, ADDRESS:PORT, [ADDRESS6]:PORT
+  [src|dst] 10.0.0.1                    an address; or ADDRESS/PREFIX, ADDRESS:PORT, [ADDRESS6]:PORT
   [src|dst] port 30001                  of UDP or TCP; or a range, port 30001-30010
   vlan [100]                            tagged, by the outer tag or the next
   multicast broadcast                   by the link's address or by IP's
-  and && or || not ! ( )                'and' binds tighter; a protocol and what follows it mean both
+  and && or || not ! ( )                'and' binds tighter; a protocol and what follows: both
 The kernel applies the filter before the ring: a packet that is not wanted costs the ring nothing and is not counted. A later
 fragment has addresses but no ports. IPv6 extension headers are not walked: what stands behind one is neither udp nor tcp nor
 icmp (MLD is such a case). An address without src or dst is either; that of ARP counts, too.
@@ -42,7 +42,7 @@ examples:
   quietcore ring packet:eth2 --interval 1s
   quietcore ring packet:eth2 --seconds 10 --cpu 1 --feed moldudp64:30001 --json
   quietcore ring packet:eth2 --filter 'udp dst 239.1.1.1:30001'
-  quietcore ring packet:eth2 --filter 'vlan 100 udp (dst 239.1.1.0/24 or dst [ff15::1]:30001) and not port 30009'
+  quietcore ring packet:eth2 --filter 'vlan 100 udp (dst 239.1.1.0/24 or [ff15::1]:30001)'
   quietcore ring packet:eth2 --filter 'not (tcp port 22 or arp)'
 """
 

@@ -49,8 +49,8 @@ def arp_packet(kind: bytes, ends: tuple[str, str]) -> bytes:
     return b"\x08\x06\x00\x01" + kind + b"\x00\x01" + OWN + packed(ends[0]) + OTHER + packed(ends[1])
 
 
-def corpus() -> list[bytes]:
-    """The same frames each time: a spread over all kinds, and some of each kind at every length from 14 on."""
+def corpus() -> tuple[list[bytes], list[bytes]]:
+    """The same frames each time: a spread over all kinds; and some of each kind at every length from 14 on."""
     chance = random.Random(5)
     pairs, pairs6 = (list(itertools.product(pool, repeat=2)) for pool in (ADDRESSES, ADDRESSES6))
     ports = list(itertools.product(PORTS, repeat=2))
@@ -65,17 +65,12 @@ def corpus() -> list[bytes]:
     bodies += [arp_packet(kind, ends) for kind in (b"\x08\x00\x06\x04", b"\x08\x00\x08\x04") for ends in pairs[::3]]
     bodies += [kind + bytes(50) for kind in (b"\x88\xcc", b"\x00\x26", b"\x91\x00")]
     frames = [framed(chance, body, TAGS[number % len(TAGS)]) for number, body in enumerate(bodies)]
-    for tags in TAGS[:5]:
-        for body in (
-            bodies[0],
-            bodies[2],
-            bodies[18],
-            ip6_packet(17, pairs6[1], ports[50]),
-            arp_packet(b"\x08\x00\x06\x04", pairs[1]),
-        ):
-            whole = framed(chance, body, tags)
-            frames += [whole[:length] for length in range(14, len(whole), 1 if len(tags) % 2 == 0 else 3)]
-    return frames
+    cut: list[bytes] = []
+    long = (bodies[0], bodies[2], bodies[18], ip6_packet(17, pairs6[1], ports[50]), arp_packet(b"\x08\x00\x06\x04", pairs[1]))
+    for tags, body in itertools.product(TAGS[:5], long):
+        whole = framed(chance, body, tags)
+        cut += [whole[:length] for length in range(14, len(whole), 1 if len(tags) % 2 == 0 else 3)]
+    return frames, cut
 
 
 def framed(chance: random.Random, body: bytes, tags: list[int]) -> bytes:

@@ -1,5 +1,7 @@
 """Compiled filters in an interpreter of classic BPF mean what their expressions mean."""
 
+from itertools import chain
+
 import pytest
 from bpf_machine import Packet, headerless, received, run
 from filter_corpus import corpus, single_tests, telling_tests
@@ -25,7 +27,7 @@ def compiled(text: str, hardware_type: int) -> bpf.Program | None:
         return None
 
 
-WIRE = [(frame, packet) for frame in corpus() if (packet := received(frame, OWN)) is not None]
+WIRE = [(frame, packet) for frame in chain(*corpus()) if (packet := received(frame, OWN)) is not None]
 SEEN = [(packet, headerless(packet), dissect(frame)) for frame, packet in WIRE]
 
 
