@@ -7,7 +7,7 @@ known that most of the expression is decided. ``udp dst 239.1.1.1:30001`` costs 
 the packet from the link header on, and __netif_receive_skb_core has moved the outer VLAN tag into the metadata before that
 (skb_vlan_untag), if the NIC had not. An inner tag (QinQ) is still there and moves everything by 4. On other links (tun, PPP and
 tunnels: no header, or another one) loads count from SKF_NET_OFF, which bpf_skb_load_helper_8, _16 and _32 turn into the place
-of skb_network_header: the same program fits any link. Ethernet does without it, because until Linux 6.16 such loads do not
+of skb_network_header: the same program fits any link. Ethernet does without it, because before Linux 6.16 such loads may not
 reach data in pages (bpf_internal_load_pointer_neg_helper), where some NICs leave all behind the link header: every packet would
 look cut short there, and none would be wanted.
 """
@@ -393,8 +393,8 @@ def _depth(known: _Known) -> int:
 def compile_filter(wanted: Filter, hardware_type: int) -> Program:
     """The program for an interface; it rejects outgoing packets as ``TAKE_RECEIVED`` does.
 
-    The kernel's memory for it ends sooner than its 4096 instructions do: an ``or`` of 45 addresses with ports fits into 20 KiB of
-    net.core.optmem_max, the default of older kernels, and of 301 into 128 KiB (measured, Linux 6.18).
+    The kernel's memory for it ends sooner than its 4096 instructions do: an ``or`` of 45 addresses with ports fits into 20 KiB
+    of net.core.optmem_max, the default of older kernels, and of 301 into 128 KiB (measured, Linux 6.18).
 
     Args:
         wanted: the filter.
