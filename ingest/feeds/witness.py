@@ -4,7 +4,7 @@ A ring is a tap behind softnet and before the protocols: what it misses was lost
 the ring itself. Stages behind it (filters, sockets) lose packets that it has seen, and cannot explain a gap of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,27 +23,21 @@ _OF_AN_INTERFACE = range(1, 10)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Where a stream's gaps were most likely lost; or what the two lines of a channel show, ``likely`` is None then."""
+    """A sentence on one stream or channel; ``facts`` is the same for programs."""
 
-    subject: str
-    likely: Likely | None = None
-    finding: Finding | None = None
+    sentence: str
+    facts: Mapping[str, Any]
 
-    @property
-    def sentence(self) -> str:
-        """For people."""
-        if self.likely is not None:
-            return f"{self.subject}: likely stage {self.likely.stage}, {self.likely.name} ({self.likely.where}): {self.likely.why}"
-        return f"{self.subject}: {self.finding.sentence}" if self.finding is not None else self.subject
 
-    def to_json(self) -> dict[str, Any]:
-        """For programs."""
-        if self.likely is not None:
-            found = {"stage": self.likely.stage, "name": self.likely.name, "where": self.likely.where}
-            return {"stream": self.subject, **found, "explained": self.likely.explained, "why": self.likely.why}
-        assert self.finding is not None
-        verdict = {"verdict": self.finding.verdict.value, "line": self.finding.line or None}
-        return {"channel": self.subject, **verdict, "why": self.finding.sentence}
+def _of_gap(stream: str, likely: Likely) -> Verdict:
+    sentence = f"{stream}: likely stage {likely.stage}, {likely.name} ({likely.where}): {likely.why}"
+    place = {"stage": likely.stage, "name": likely.name, "where": likely.where}
+    return Verdict(sentence, {"stream": stream, **place, "explained": likely.explained, "why": likely.why})
+
+
+def _of_finding(channel: str, finding: Finding) -> Verdict:
+    facts = {"channel": channel, "verdict": finding.verdict.value, "line": finding.line or None, "why": finding.sentence}
+    return Verdict(f"{channel}: {finding.sentence}", facts)
 
 
 class Witness:
@@ -69,9 +63,8 @@ class Witness:
         interval_s = max(sample.interval_s, 1e-9)
         found = [self._of_channel(channel, report.followed.streams, rows) for channel in report.followed.channels]
         verdicts = [verdict for each in found for verdict in each]
-        for stream in report.followed.streams:
-            if stream.lost > 0:
-                verdicts.append(self._of_stream(stream, report.followed.channels, rows, interval_s))
+        gaps = [stream for stream in report.followed.streams if stream.lost > 0]
+        verdicts += [self._of_stream(stream, report.followed.channels, rows, interval_s) for stream in gaps]
         return tuple(verdicts)
 
     def close(self) -> None:
@@ -87,7 +80,7 @@ class Witness:
         merged = next((c for c in channels if (c.name, c.scope) == (stream.channel, stream.scope)), None)
         other = UNKNOWN if merged is None else (SAME if merged.lost else WHOLE)
         gap = Gap(self._interface(stream.line), stream.lost, interval_s, stream.received, other)
-        return Verdict(stream.stream, likely=likely_stage(gap, rows))
+        return _of_gap(stream.stream, likely_stage(gap, rows))
 
     def _of_channel(
         self, channel: ChannelCounters, streams: Sequence[StreamCounters], rows: Sequence[LossSample]
@@ -96,7 +89,7 @@ class Witness:
         a, b = (self._line(name, mine.get(name), rows) for name in "AB")
         findings = diagnose(a, b, channel.lost, shared_queue=a.interface == b.interface)
         name = channel.name if channel.scope is None else f"{channel.name}/{channel.scope}"
-        return [Verdict(name, finding=finding) for finding in findings]
+        return [_of_finding(name, finding) for finding in findings]
 
     def _line(self, name: str, stream: StreamCounters | None, rows: Sequence[LossSample]) -> LineInterval:
         interface = self._interface(name)

@@ -4,11 +4,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from ingest.feeds.formats import parse_feed
 from ingest.load.demand import LoadError, Sent
 from ingest.load.load import Load
 from ingest.load.namespaces import PairCounters, VethPair
 from ingest.rings.counters import RingReport
-from ingest.feeds.formats import parse_feed
 from ingest.rings.layout import Following
 from ingest.rings.packet import Mode, PacketRing
 

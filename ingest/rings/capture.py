@@ -42,6 +42,7 @@ class CaptureFile:
         self.source = f"capture:{printable(name)}"
         self.walker = walker.name
         self.feed = feed
+        self.filter: str | None = None
         self._shown = f"'{printable(name)}'"
         self._fd = fd
         self._size = size

@@ -253,8 +253,8 @@ class Written:
 class RingReport:
     """A whole run (``part`` "whole") or what came since the report before (``part`` "interval").
 
-    ``followed`` always counts since the start. ``reader_cpu`` is where the reader last ran, ``reader_cpu_ns`` the CPU time
-    that it used.
+    ``filter``: the expression that was in force; what it rejects is in no counter. ``followed`` always counts since the start.
+    ``reader_cpu`` is where the reader last ran, ``reader_cpu_ns`` the CPU time that it used.
 
     Of a capture file (``capture``) there is no latency, and ``seconds`` is the span of its stamps.
     """
@@ -267,6 +267,7 @@ class RingReport:
     rings: tuple[RingCounters, ...]
     followed: Followed = Followed()
     feed: str = ""
+    filter: str | None = None
     reader_cpu: int = -1
     reader_cpu_ns: int = 0
     error: str | None = None
@@ -291,6 +292,7 @@ class RingReport:
             "mode": self.mode,
             "seconds": round(self.seconds, 3),
             "part": self.part,
+            "filter": self.filter,
             "rings": [ring.to_json() for ring in self.rings if ring.reached or ring.walked != NOTHING],
             "total": self.total.total_json(),
             "feeds": [stream.to_json(until) for stream in self.followed.streams],

@@ -117,7 +117,14 @@ class Sequences:
         return Numbers(sequence, count, _epoch(framing, data), stamp_ns, flag in framing.flag_resets)
 
     def _numbered(
-        self, key: _Key, framing: Framing, line: Group | None, numbers: Numbers, data: bytes, latency_ns: int | None, now_ns: int
+        self,
+        key: _Key,
+        framing: Framing,
+        line: Group | None,
+        numbers: Numbers,
+        data: bytes,
+        latency_ns: int | None,
+        now_ns: int,
     ) -> None:
         if key not in self._streams and len(self._streams) + len(self._channels) >= STREAMS:
             self._unfollowed += 1

@@ -18,10 +18,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
+from ingest.rings.bpf import TAKE_NOTHING, TAKE_RECEIVED
 from ingest.rings.counters import Followed, RingCounters, RingReport, Walked
+from ingest.rings.filter import Filter
+from ingest.rings.filter_program import compile_filter
 from ingest.rings.layout import V2, V2_PACKET, V3, Following
 from ingest.rings.pcapng_writer import CaptureWriter
-from ingest.rings.tpacket import TAKE_NOTHING, TAKE_RECEIVED, Geometry, RingError, Stamps, TpacketSocket, settle
+from ingest.rings.tpacket import Geometry, RingError, Stamps, TpacketSocket, settle
 from ingest.rings.walk import Ended, Walker, WalkerMissing, open_walker
 from tuner.host.cpulist import parse_list
 from tuner.host.files import HostFiles
@@ -85,12 +88,13 @@ class _Tap:
                 self.sockets[-1].stamp_by_nic()
         self.index = self.sockets[0].index_of(self.ifname)
 
-    def connect(self, promiscuous: bool) -> None:
-        """Binds all sockets and lets packets in.
+    def connect(self, promiscuous: bool, wanted: Filter | None) -> None:
+        """Binds all sockets and lets those packets in that are wanted.
 
         A socket has to be bound before it can join a group, and until then it would receive every packet, not its CPU's: so
         all of them begin with a filter that takes nothing.
         """
+        program = compile_filter(wanted, self.sockets[0].hardware_type(self.index)) if wanted else TAKE_RECEIVED
         for each in self.sockets:
             each.take(TAKE_NOTHING)
             each.bind(self.index)
@@ -102,7 +106,7 @@ class _Tap:
                 group = each.join(group)
             settle()
         for each in self.sockets:
-            each.take(TAKE_RECEIVED)
+            each.take(program)
 
     def close(self) -> None:
         for each in self.sockets:
@@ -122,6 +126,7 @@ class PacketRing:
         self.mode: Mode = mode
         self.walker = walker.name
         self.feed = ""
+        self.filter: str | None = None
         self._taps = taps
         self._sockets = [each for tap in taps for each in tap.sockets]
         self._walker = walker
@@ -159,6 +164,7 @@ class PacketRing:
         pause_ns: int = PAUSE_NS,
         stamps: Stamps = "kernel",
         writer: CaptureWriter | None = None,
+        filter: Filter | None = None,  # noqa: A002 (what it is called everywhere)
     ) -> "PacketRing":
         """Receives from interfaces of this network namespace; counting begins at once, reading with ``run``.
 
@@ -174,9 +180,11 @@ class PacketRing:
             pause_ns: latency mode: between two drains while packets come.
             stamps: whose clock to measure from; ``nic`` needs a NIC that stamps already.
             writer: also write the packets, as far as the ring holds them, to a file. To be closed after the ring.
+            filter: which packets are wanted; the kernel keeps the others from the ring, and they are not ``reached``.
 
         Raises:
             RingError: with what is wrong and what to do.
+            FilterError: no packet can match the filter, or it is too long.
             WalkerMissing: the walker that was insisted on cannot run.
         """
         count = default_rings() if rings is None else rings
@@ -195,7 +203,7 @@ class PacketRing:
                 name = " ".join(ifnames)
                 opened.keep(writer.begin(name, opened.name, snap_bytes=_snap_bytes(mode), cpu=cpu))
             for tap in taps:
-                tap.connect(promiscuous)
+                tap.connect(promiscuous, filter)
             ring = cls(taps, mode, opened, cpu, pause_ns, stamps)
         except BaseException:
             if opened is not None:
@@ -204,6 +212,7 @@ class PacketRing:
                 tap.close()
             raise
         ring.feed = following.name if following else ""
+        ring.filter = filter.text if filter else None
         return ring
 
     def __enter__(self) -> Self:
@@ -352,7 +361,7 @@ class PacketRing:
                 each.take(TAKE_NOTHING)
             self._shut_ns = time.monotonic_ns()
             settle()
-        except OSError as error:
+        except (OSError, RingError) as error:
             self._failure = error
 
     def _collect(self, now_ns: int, *, publish: bool = False) -> None:
@@ -385,6 +394,7 @@ class PacketRing:
             rings=rings,
             followed=self._followed,
             feed=self.feed,
+            filter=self.filter,
             reader_cpu=self._reader[0],
             reader_cpu_ns=self._reader[1],
             error=self._error,

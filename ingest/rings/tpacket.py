@@ -14,6 +14,7 @@ import struct
 from dataclasses import dataclass
 from typing import Literal
 
+from ingest.rings.bpf import Program
 from ingest.rings.layout import STATUS_STAMPED_BY_NIC, V2, V3, Area
 from tuner.host.text import printable
 
@@ -35,27 +36,13 @@ SOF_TIMESTAMPING_RAW_HARDWARE = 1 << 6
 SIOCGIFNAME = 0x8910
 SIOCGIFMTU = 0x8921
 SIOCGIFFLAGS = 0x8913
+SIOCGIFHWADDR = 0x8927
 IFF_UP = 1
 ETH_P_ALL = 3
 MAP_POPULATE = 0x8000
 Stamps = Literal["kernel", "nic"]
 
 _V3_FRAME_BYTES = 2048  # has to divide the block; packets are packed regardless
-
-# Classic BPF, struct sock_filter (code, jump if true, jump if false, k).
-_RETURN = 0x06
-_LOAD_WORD = 0x20
-_JUMP_EQUAL = 0x15
-_PACKET_TYPE = 0xFFFFF004  # SKF_AD_OFF + SKF_AD_PKTTYPE
-_PACKET_OUTGOING = 4
-TAKE_NOTHING = ((_RETURN, 0, 0, 0),)
-# PACKET_IGNORE_OUTGOING spares the kernel a clone but is younger than 4.20, and does not reach into a fanout group.
-TAKE_RECEIVED = (
-    (_LOAD_WORD, 0, 0, _PACKET_TYPE),
-    (_JUMP_EQUAL, 0, 1, _PACKET_OUTGOING),
-    (_RETURN, 0, 0, 0),
-    (_RETURN, 0, 0, 0xFFFFFFFF),
-)
 
 
 class RingError(Exception):
@@ -206,11 +193,37 @@ class TpacketSocket:
         answer = fcntl.ioctl(self._socket, SIOCGIFNAME, struct.pack("=16si20x", b"", index))
         return answer[:16].split(b"\0", 1)[0]
 
-    def take(self, program: tuple[tuple[int, int, int, int], ...]) -> None:
-        """Replaces the filter: one atomic exchange, packets that are under way may still see the old one (``settle``)."""
+    def hardware_type(self, index: int) -> int:
+        """ARPHRD_* of an interface: 1 for Ethernet.
+
+        Raises:
+            RingError: it is gone.
+        """
+        try:
+            answer = fcntl.ioctl(self._socket, SIOCGIFHWADDR, struct.pack("16s24x", self._name_of(index)))
+        except OSError as error:
+            raise RingError(f"interface number {index} cannot be asked for its kind: {error.strerror}") from error
+        return int(struct.unpack_from("=H", answer, 16)[0])
+
+    def take(self, program: Program) -> None:
+        """Replaces the filter: one atomic exchange, packets that are under way may still see the old one (``settle``).
+
+        Old and new filter together must fit into net.core.optmem_max (sk_filter_charge): what could follow ``TAKE_NOTHING``
+        can be followed by it.
+
+        Raises:
+            RingError: the kernel does not take it.
+        """
         code = b"".join(struct.pack("=HBBI", *line) for line in program)
         held = ctypes.create_string_buffer(code, len(code))
-        self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", len(program), ctypes.addressof(held)))
+        request = struct.pack("@HP", len(program), ctypes.addressof(held))
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, request)
+        except OSError as error:
+            what = f"the kernel does not take a filter of {len(program)} instructions: {error.strerror}"
+            if error.errno == errno.ENOMEM:
+                what += "; it has to fit into net.core.optmem_max (as: sysctl -w net.core.optmem_max=1048576)"
+            raise RingError(what) from error
 
     def bind(self, index: int) -> None:
         """Starts receiving from an interface, by number: its name may change meanwhile."""

@@ -243,7 +243,7 @@ def _read(sources: "list[Source]", arguments: argparse.Namespace, writer: "Captu
         verdicts = witness.verdicts(report) if witness is not None else ()
     if arguments.json:
         record = report.to_json()
-        emit(record | {"verdicts": [each.to_json() for each in verdicts]} if following is not None else record)
+        emit(record | {"verdicts": [dict(each.facts) for each in verdicts]} if following is not None else record)
     else:
         print("\n".join([report_text(report, following), *(each.sentence for each in verdicts)]), flush=True)
     if report.error is not None:

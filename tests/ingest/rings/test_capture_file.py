@@ -14,10 +14,10 @@ from capture_images import enhanced, ethernet, interface, option, pcap, pcap_hea
 from ring_images import NOW_NS, mold, udp4
 from veth_pair import PROJECT
 
+from ingest.feeds.formats import parse_feed
 from ingest.rings import capture
 from ingest.rings.capture import CaptureError, CaptureFile
 from ingest.rings.counters import RingReport
-from ingest.feeds.formats import parse_feed
 from ingest.rings.layout import Following
 from ingest.rings.walk import WalkerMissing
 from ui.cli.ring import report_text

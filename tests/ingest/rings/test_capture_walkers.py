@@ -22,11 +22,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ring_images import NOW_NS, mold, udp4, udp6
 
+from ingest.feeds.formats import parse_feed
 from ingest.rings.capture_facts import CaptureEnd, CaptureFacts, Undecoded
 from ingest.rings.capture_native import NativeCaptureWalker
 from ingest.rings.capture_python import PythonCaptureWalker
 from ingest.rings.counters import Followed, Walked
-from ingest.feeds.formats import parse_feed
 from ingest.rings.layout import Following
 from ingest.rings.walk import WalkerMissing
 from ingest.rings.walk_native import load

@@ -72,6 +72,29 @@ def test_the_report_as_json(pair: VethPair, mode: str, ending: signal.Signals) -
     assert (feed["received"], feed["lost"]) == (arrived, total["drops"])
 
 
+def test_a_filter_is_in_the_report_and_in_force(pair: VethPair) -> None:
+    wanted = "udp dst 239.1.1.1:30002"
+    process = start(pair, f"packet:{pair.into}", "--json", "--filter", f"  {wanted}\n")
+    until_it_reads(pair)
+    assert pair.send(900, 20_000, streams=3) == 900
+    process.send_signal(signal.SIGINT)
+    status, output, words = finish(process)
+    assert (status, words) == (0, "")
+    record = json.loads(output)
+    assert record["filter"] == wanted
+    assert (record["total"]["packets"], record["total"]["drops"]) == (300, 0)
+
+
+def test_a_filter_for_people(pair: VethPair) -> None:
+    process = start(pair, f"packet:{pair.into}", "--seconds", "1", "--filter", "udp or tcp")
+    until_it_reads(pair)
+    status, output, words = finish(process)
+    assert status == 0
+    assert "until" not in words
+    assert ", only 'udp or tcp'" in words
+    assert "only 'udp or tcp'" in output
+
+
 def test_a_line_for_each_interval(pair: VethPair) -> None:
     process = start(pair, f"packet:{pair.into}", "--seconds", "1.2", "--interval", "200ms", "--json")
     until_it_reads(pair)
@@ -135,6 +158,10 @@ def test_a_reader_of_the_output_that_goes_away(pair: VethPair) -> None:
         (["packet:lo", "--cpu", "-1"], "not a CPU number"),
         (["packet:lo", "--rings", "0"], "not a number of rings"),
         (["packet:lo", "--cpu", "16000", "--seconds", "1"], "cannot run on CPU 16000"),
+        (["packet:lo", "--filter", "udp dts 10.0.0.1"], "at character 5: expected a protocol"),
+        (["packet:lo", "--filter", "udp \x1b[2J"], "'\\x1b[2J' is no address"),
+        (["packet:lo", "--filter", ""], "filter, at its end: expected"),
+        (["packet:lo", "--filter", "udp tcp"], "no packet can match this filter"),
         (["packet:lo", "--demo"], "real interface"),
         (["packet:lo", "--root", "/tmp"], "real interface"),
         ([], "required: SOURCE"),

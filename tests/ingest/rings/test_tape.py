@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from ring_images import NOW_NS, Packet, block, blocks, frames, mold, udp4
 from test_walkers import native_or_skip, rings
 
-from ingest.rings.capture import CaptureFile
 from ingest.feeds.formats import parse_feed
+from ingest.rings.capture import CaptureFile
 from ingest.rings.layout import V2, Area, Following
 from ingest.rings.pcapng_writer import file_header
 from ingest.rings.tape import PythonTape, Tape, open_tape
