@@ -261,14 +261,16 @@ def test_without_a_compiler_the_installation_succeeds_and_works(copy, tmp_path):
     program = (
         "import sys; sys.path.insert(0, sys.argv[1]); import ingest.rings.walk as w; print(w.__file__, w.open_walker([]).name)"
     )
-    run = subprocess.run(
-        [sys.executable, "-P", "-c", program, place],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={key: value for key, value in os.environ.items() if key != "QUIETCORE_WALKER"},
-    )
-    assert run.returncode == 0, run.stderr
-    path, walker = run.stdout.split()
-    assert path.startswith(str(place))
-    assert walker == "python"
+    for cache, expected in (("/proc/nowhere", {"python", "numpy"}), (str(tmp_path / "cache"), {"native"})):
+        run = subprocess.run(
+            [sys.executable, "-P", "-c", program, place],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={key: value for key, value in os.environ.items() if key != "QUIETCORE_WALKER"} | {"XDG_CACHE_HOME": cache},
+        )
+        assert run.returncode == 0, run.stderr
+        path, walker = run.stdout.split()
+        assert path.startswith(str(place))
+        if cache == "/proc/nowhere" or shutil.which("cc"):  # with a compiler it is compiled on first use
+            assert walker in expected

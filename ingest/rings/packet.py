@@ -15,16 +15,16 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, Self
 
-from ingest.rings.bpf import TAKE_NOTHING, TAKE_RECEIVED
+from ingest.rings.bpf import TAKE_NOTHING
 from ingest.rings.counters import Followed, RingCounters, RingReport, Walked
 from ingest.rings.filter import Filter
-from ingest.rings.filter_program import compile_filter
 from ingest.rings.layout import V2, V2_PACKET, V3, Following
 from ingest.rings.pcapng_writer import CaptureWriter
-from ingest.rings.tpacket import Geometry, RingError, Stamps, TpacketSocket, settle
+from ingest.rings.tap import Tap, open_sockets
+from ingest.rings.tpacket import Geometry, RingError, Settling, Stamps, TpacketSocket
 from ingest.rings.walk import Ended, Walker, WalkerMissing, open_walker
 from tuner.host.cpulist import parse_list
 from tuner.host.files import HostFiles
@@ -73,46 +73,6 @@ def default_rings() -> int:
     return count if count <= MAX_RINGS else 1
 
 
-@dataclass(slots=True)
-class _Tap:
-    """One interface's sockets, one for each ring."""
-
-    ifname: str
-    sockets: list[TpacketSocket]
-    index: int = 0
-
-    def open(self, count: int, geometry: Geometry, stamps: Stamps) -> None:
-        for _ in range(count):
-            self.sockets.append(TpacketSocket(geometry))
-            if stamps == "nic":
-                self.sockets[-1].stamp_by_nic()
-        self.index = self.sockets[0].index_of(self.ifname)
-
-    def connect(self, promiscuous: bool, wanted: Filter | None) -> None:
-        """Binds all sockets and lets those packets in that are wanted.
-
-        A socket has to be bound before it can join a group, and until then it would receive every packet, not its CPU's: so
-        all of them begin with a filter that takes nothing.
-        """
-        program = compile_filter(wanted, self.sockets[0].hardware_type(self.index)) if wanted else TAKE_RECEIVED
-        for each in self.sockets:
-            each.take(TAKE_NOTHING)
-            each.bind(self.index)
-        if promiscuous:
-            self.sockets[0].promiscuous(self.index)
-        if len(self.sockets) > 1:
-            group = None
-            for each in self.sockets:  # the order of joining is the order of CPUs
-                group = each.join(group)
-            settle()
-        for each in self.sockets:
-            each.take(program)
-
-    def close(self) -> None:
-        for each in self.sockets:
-            each.close()
-
-
 class PacketRing:
     """A tap on one interface, or on several at once.
 
@@ -121,7 +81,7 @@ class PacketRing:
     Made by ``open``; a context manager.
     """
 
-    def __init__(self, taps: list[_Tap], mode: Mode, walker: Walker, cpu: int | None, pause_ns: int, stamps: Stamps) -> None:
+    def __init__(self, taps: list[Tap], mode: Mode, walker: Walker, cpu: int | None, pause_ns: int, stamps: Stamps) -> None:
         self.source = " ".join(f"packet:{printable(tap.ifname)}" for tap in taps)
         self.mode: Mode = mode
         self.walker = walker.name
@@ -132,6 +92,7 @@ class PacketRing:
         self._walker = walker
         self._cpu = cpu
         self._pause_ns = pause_ns if mode == "latency" else 0
+        self._settling = Settling()
         self._stop_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -187,21 +148,15 @@ class PacketRing:
             FilterError: no packet can match the filter, or it is too long.
             WalkerMissing: the walker that was insisted on cannot run.
         """
-        count = default_rings() if rings is None else rings
-        if not 1 <= count <= 256 or not 1 <= len(ifnames) <= 16 or len(set(ifnames)) < len(ifnames):
-            raise RingError(f"{count} rings of {len(ifnames)} interfaces cannot be had: 1 to 256, of 1 to 16 different ones")
-        geometry = geometry_of(mode, count * len(ifnames), ring_bytes)
-        taps: list[_Tap] = []
+        taps = [Tap(ifname, []) for ifname in ifnames]
         opened: Walker | None = None
         try:
-            taps = [_Tap(ifname, []) for ifname in ifnames]
-            for tap in taps:
-                tap.open(count, geometry, stamps)
+            count = default_rings() if rings is None else rings
+            open_sockets(taps, lambda all_rings: geometry_of(mode, all_rings, ring_bytes), count, stamps)
             areas = [each.area(tap.index, stamps) for tap in taps for each in tap.sockets]
             opened = open_walker(areas, following, choice=walker)
             if writer is not None:
-                name = " ".join(ifnames)
-                opened.keep(writer.begin(name, opened.name, snap_bytes=_snap_bytes(mode), cpu=cpu))
+                opened.keep(writer.begin(" ".join(ifnames), opened.name, snap_bytes=_snap_bytes(mode), cpu=cpu))
             for tap in taps:
                 tap.connect(promiscuous, filter)
             ring = cls(taps, mode, opened, cpu, pause_ns, stamps)
@@ -271,6 +226,7 @@ class PacketRing:
         if self._thread is not None:
             self._thread.join()
         self._walker.close()
+        self._settling.wait()
         for each in self._sockets:
             each.close()
         os.close(self._stop_fd)
@@ -360,7 +316,7 @@ class PacketRing:
             for each in self._sockets:
                 each.take(TAKE_NOTHING)
             self._shut_ns = time.monotonic_ns()
-            settle()
+            self._settling.wait()
         except (OSError, RingError) as error:
             self._failure = error
 

@@ -5,6 +5,7 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tuner.host.privileges import give_up
 from ui.cli.durations import duration
 from ui.cli.output import emit, say
 from ui.cli.reading import stopped_by_signals, undisturbed
@@ -228,6 +229,7 @@ def _read(sources: "list[Source]", arguments: argparse.Namespace, writer: "Captu
     following = followed_feed(arguments) if arguments.feed is not None else None
     with _open(sources, arguments, following, writer) as ring, stopped_by_signals(ring.stop), undisturbed():
         witness = _witness(sources) if following is not None and sources[0].kind == "packet" else None
+        give_up()  # from here on it reads what strangers send
         if not arguments.json and ring.mode != "capture":
             until = f"for {arguments.seconds:g} s" if arguments.seconds else "until Ctrl-C"
             wanted = f", {filter_words(ring.filter)}" if ring.filter is not None else ""
