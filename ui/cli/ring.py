@@ -227,8 +227,9 @@ def _read(sources: "list[Source]", arguments: argparse.Namespace, writer: "Captu
     from ui.cli.ring_feeds import followed_feed
 
     following = followed_feed(arguments) if arguments.feed is not None else None
+    # before the ring: packets that wait while counters are read would look late
+    witness = _witness(sources) if following is not None and sources[0].kind == "packet" else None
     with _open(sources, arguments, following, writer) as ring, stopped_by_signals(ring.stop), undisturbed():
-        witness = _witness(sources) if following is not None and sources[0].kind == "packet" else None
         give_up()  # from here on it reads what strangers send
         if not arguments.json and ring.mode != "capture":
             until = f"for {arguments.seconds:g} s" if arguments.seconds else "until Ctrl-C"
