@@ -214,6 +214,16 @@ def test_streams_ports_and_families(kind: type[Walker]) -> None:
     assert followed.unread == 3  # the fragment, the short payload, the cut header
 
 
+def test_a_group_of_no_address_and_no_port(kind: type[Walker]) -> None:
+    """The one that a table of zeroes would know already."""
+    assert followed_of(kind, [udp4(mold(n)) for n in (1, 2, 3)]) == (3, 0, 0, 0, 0)
+    nothing = [Packet(udp4(mold(n), address="0.0.0.0", port=0), age_ns=9 - n) for n in (1, 2, 3)]
+    known = [Packet(udp4(mold(n)), age_ns=20 - n) for n in (1, 2, 3)]
+    walker = kind([blocks([block(known + nothing)], 1)], MOLD, NOW_NS)
+    walker.drain()
+    assert [stream.received for stream in walker.followed().streams] == [3, 3]
+
+
 def test_more_streams_than_are_followed(kind: type[Walker]) -> None:
     packets = [Packet(udp4(mold(1), address=f"239.2.{n // 256}.{n % 256}")) for n in range(1030)]
     walker = kind([frames(packets, 2048)], MOLD, NOW_NS)
