@@ -75,7 +75,7 @@ def names_beneath(files: HostFiles, name: str) -> tuple[str, ...]:
     Source: the links ``lower_*`` of sysfs (net/core/dev.c, netdev_adjacent_sysfs_add).
     """
     found: list[str] = []
-    todo = [name]
+    todo = [name] if valid_name(name) else []
     while todo:
         links = files.entries(f"{NET_ROOT}/{todo.pop()}")
         lower = [link.removeprefix("lower_") for link in links if link.startswith("lower_")]

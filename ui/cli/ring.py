@@ -226,8 +226,14 @@ def _read(sources: "list[Source]", arguments: argparse.Namespace, writer: "Captu
     from ui.cli.ring_feeds import followed_feed
 
     following = followed_feed(arguments) if arguments.feed is not None else None
-    with _open(sources, arguments, following, writer) as ring, stopped_by_signals(ring.stop), undisturbed():
-        witness = _witness(sources) if following is not None and sources[0].kind == "packet" else None
+    live = all(source.kind == "packet" for source in sources)
+    with contextlib.ExitStack() as held:
+        # before the ring: what that has to drop while the ledger is read would be nobody's loss
+        witness = held.enter_context(_witness(sources, following)) if following is not None and live else None
+        ring = _open(sources, arguments, following, writer)
+        held.enter_context(ring)
+        held.enter_context(stopped_by_signals(ring.stop))
+        held.enter_context(undisturbed())
         if not arguments.json and ring.mode != "capture":
             until = f"for {arguments.seconds:g} s" if arguments.seconds else "until Ctrl-C"
             wanted = f", {filter_words(ring.filter)}" if ring.filter is not None else ""
@@ -252,8 +258,8 @@ def _read(sources: "list[Source]", arguments: argparse.Namespace, writer: "Captu
     return 0
 
 
-def _witness(sources: "list[Source]") -> "Witness":
+def _witness(sources: "list[Source]", following: "Following") -> "contextlib.closing[Witness]":
     from ingest.feeds.witness import Witness
     from tuner.host.host import open_host
 
-    return Witness(open_host(), [source.name for source in sources])
+    return contextlib.closing(Witness(open_host(), [source.name for source in sources], following))
