@@ -7,8 +7,18 @@ from pathlib import Path
 
 import pytest
 from two_lines import (
-    ONE_LINE, STREAMS, TWO_LINES, RingProcess, TwoLines, expected, likely, missing, ring_command, until, verdicts,
-)  # fmt: skip
+    ONE_LINE,
+    STREAMS,
+    TWO_LINES,
+    RingProcess,
+    TwoLines,
+    expected,
+    likely,
+    missing,
+    ring_command,
+    until,
+    verdicts,
+)
 
 from ingest.load.namespaces import NamespaceError, VethPair
 from ingest.rings.packet import geometry_of

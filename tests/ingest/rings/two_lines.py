@@ -1,4 +1,4 @@
-"""Two veth pairs between two namespaces, as the lines A and B of a channel; and ``quietcore ring`` as a process at their far end.
+"""Two veth pairs between two namespaces, as lines A and B of a channel; and ``quietcore ring`` as a process at their far end.
 
 The namespaces have no name and nothing of the host's is touched. A process that reads /sys gets a mount of its own, since
 sysfs shows the namespace in which it was mounted.
@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ingest.load.frames import header
 from ingest.load.namespaces import VethPair
@@ -42,8 +42,8 @@ def until(condition: Callable[[], Any], what: str) -> Any:
 class TwoLines:
     """The pairs ``qcout`` to ``qcinto`` (line A) and ``qcout2`` to ``qcinto2`` (line B), up, and a sender for each."""
 
-    into = {"A": "qcinto", "B": "qcinto2"}
-    out = {"A": "qcout", "B": "qcout2"}
+    into: ClassVar = {"A": "qcinto", "B": "qcinto2"}
+    out: ClassVar = {"A": "qcout", "B": "qcout2"}
 
     def __init__(self, pair: VethPair) -> None:
         self.pair = pair
