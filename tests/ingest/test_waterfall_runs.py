@@ -30,6 +30,7 @@ from ingest.load.load import Load
 from ingest.load.namespaces import NamespaceError, VethPair
 from ingest.load.send_native import open_socket
 from ingest.sample import LossSample
+from ingest.stages import TRANSMIT
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
@@ -153,12 +154,15 @@ def ledger(told: dict[str, Any], when: str) -> list[LossSample]:
 
 
 def lost_by_stage(told: dict[str, Any], interface: str) -> dict[int, int]:
-    """Stage -> packets that the ledger has more of than before; of the backlog, what the interface says was its."""
+    """Stage of reception -> packets that the ledger has more of than before; of the backlog, what the interface says was its.
+
+    Transmission is another direction: the receiver's reports of its groups may find the backlog full, too.
+    """
     found: Counter[int] = Counter()
     own = 0
     for when, sign in (("after", 1), ("before", -1)):
         for row in ledger(told, when):
-            if row.visible and row.kind in ("loss", "filtered"):
+            if row.visible and row.kind in ("loss", "filtered") and row.stage != TRANSMIT:
                 found[row.stage] += sign * row.total
             if (row.counter, row.where) == ("rx_dropped", interface):
                 own += sign * row.total
@@ -266,3 +270,24 @@ def test_every_datagram_is_received_or_accounted_for_where_it_was_lost(pair: Vet
         assert {where for where, _ in verdicts} == {stage}
         assert verdicts[0] == (stage, lost)
         assert [explained for _, explained in verdicts[1:]] == [each for each in gaps if each and run.observer == "ring"]
+
+
+def test_what_another_interface_s_backlog_drops_is_not_this_line_s(pair: VethPair) -> None:
+    """The backlogs are the host's: here another pair overflows one, while the network loses 49 numbers of this line."""
+    run = Run(UPSTREAM, "ring", 0, 1, None, (100, 100), drawn(BACKLOG, 1).order | {"ports": [FIRST_PORT]})
+    with VethPair() as other, Receiver(pair, observer="ring", into=pair.into, **run.order) as receiver:
+        receiver.ready()
+        steered(other)
+        with slow_stack(other), load_of(other, run) as load:
+            load.start(None, packets=30_000, seconds=60)
+            load.result(90)
+        assert other.counters().dropped_inside > 100
+        for before in (0, 50):
+            run.packets = before
+            closing(pair, run)  # number 1, then number 51
+        receiver.say("drained 2", "drained")
+        told = receiver.ended()
+    assert told["gaps"] == {str(FIRST_PORT): 49}
+    moved = {row.stage for row in ledger(told, "after") if row.kind == "loss" and row.per_s > 0}
+    assert BACKLOG in moved
+    assert [each["stage"] for each in told["likely"]] == [UPSTREAM]
