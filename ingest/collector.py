@@ -10,7 +10,7 @@ import contextlib
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ingest.core_samples import CoreReader
 from ingest.counters import snmp, softirqs, softnet, stat
@@ -26,6 +26,8 @@ from ingest.roles import default_roles, isolated_cpus
 from ingest.sample import Cost, Event, Sample
 from tuner.host.cpulist import format_list
 from tuner.host.host import Host
+from tuner.host.nics import Nic
+from tuner.host.text import printable
 from tuner.host.topology import Topology, read_topology
 
 # Affinities, roles and interfaces change when somebody changes them: reading N small files every tick would be the main cost.
@@ -67,6 +69,7 @@ class Collector:
         self._nics = NicReader(host)
         self.losses = LossReader(host)  # its ``rings`` and ``feeds`` are told by who follows them
         self._slow_until = 0.0
+        self._listed: frozenset[str] = frozenset()
         self._sequence = 0
         self._last_ns = 0
         self._last_cpu_ns = 0
@@ -84,7 +87,7 @@ class Collector:
         return self._roles
 
     def _refresh(self) -> tuple[Event, ...]:
-        before = {nic.name for nic in self._nics.nics}
+        before = self._nics.nics
         self._topology = read_topology(self._host.files)
         self._profile, given = self._active()
         self._roles = default_roles(self._topology, isolated_cpus(self._host.files, self._topology)) | {
@@ -93,13 +96,15 @@ class Collector:
         self._nics.refresh()
         self._irqs.refresh(self._nics.nics)
         self._slow_until = time.monotonic() + SLOW_S
-        now = {nic.name for nic in self._nics.nics}
-        gone = [Event("warn", name, "the interface is gone") for name in sorted(before - now)] if self._sequence else []
-        back = [Event("info", name, "the interface is here") for name in sorted(now - before)] if self._sequence else []
-        return (*gone, *back)
+        return tuple(_comings_and_goings(before, self._nics.nics)) if self._sequence else ()
 
-    def tick(self) -> Sample:
-        """Reads everything once. The first sample has no rates."""
+    def tick(self, everything: bool = False) -> Sample:
+        """Reads everything once. The first sample has no rates.
+
+        Args:
+            everything: also the counters that are read every second or five, for a ledger of exactly the time since the tick
+                before where that one had everything, too.
+        """
         events = self._refresh() if time.monotonic() >= self._slow_until else ()
         now_ns = time.monotonic_ns()
         interval_s = (now_ns - self._last_ns) / 1e9 if self._sequence else 0.0
@@ -114,8 +119,13 @@ class Collector:
         protocols = self._protocols.parse(self._files["snmp"].read() or b"")
         protocols |= self._protocols.parse(self._files["netstat"].read() or b"")
         counters = self._statistics.read(nic.name for nic in self._nics.nics)
+        if self._listed != self._statistics.names:  # an interface came, went or has another name
+            if self._listed:
+                events = (*events, *self._refresh())
+                counters = self._statistics.read(nic.name for nic in self._nics.nics)
+            self._listed = self._statistics.names
         irqs = self._irqs.samples(table, self._rates)
-        losses = self.losses.read(now_ns, interval_s, self._nics.nics, counters, rows, protocols)
+        losses = self.losses.read(now_ns, interval_s, self._nics.nics, counters, rows, protocols, everything)
         nics = tuple(
             self._nics.sample(nic, counters[nic.name], irqs, self.losses.queues(nic.name), self._rates)
             for nic in self._nics.nics
@@ -177,6 +187,20 @@ class Collector:
             kept.close()
         self._statistics.close()
         self.losses.close()
+
+
+def _comings_and_goings(before: Iterable[Nic], now: Iterable[Nic]) -> Iterator[Event]:
+    """An interface is another one if its number is (``ifindex``): a new one may have the name of one that is gone."""
+    names, numbers = {nic.name: nic.ifindex for nic in now}, {nic.ifindex: nic.name for nic in now}
+    known = {nic.name: nic.ifindex for nic in before}
+    for name, number in sorted(known.items()):
+        if names.get(name) != number:
+            called = numbers.get(number) if number else None
+            what = "the interface is gone" + (f": its name is {printable(called)} now" if called else "")
+            yield Event("warn", printable(name), what)
+    for name, number in sorted(names.items()):
+        if known.get(name) != number:
+            yield Event("info", printable(name), "the interface is here")
 
 
 def _nothing_active() -> tuple[str, Mapping[int, str]]:

@@ -65,13 +65,14 @@ class Paced:
         self._rows: tuple[LossSample, ...] = ()
         self.rates = Rates(PACKETS_PER_S)
 
-    def rows(self, now_ns: int) -> tuple[LossSample, ...]:
-        """The rows as they are now, or were at the last read."""
+    def rows(self, now_ns: int, due: bool = False) -> tuple[LossSample, ...]:
+        """The rows as they were at the last read; as they are now where it is time, or ``due``."""
         early_ns = self._period_ns // 10
-        if self._due_ns is not None and now_ns < self._due_ns - early_ns:
+        early = self._due_ns is not None and now_ns < self._due_ns - early_ns
+        if early and not due:
             return self._rows
         self.rates.begin((now_ns - self._last_ns) / 1e9 if self._due_ns is not None else 0.0)
-        self._due_ns = max(self._due_ns or 0, now_ns - early_ns) + self._period_ns
+        self._due_ns = (now_ns if early else max(self._due_ns or 0, now_ns - early_ns)) + self._period_ns
         self._last_ns = now_ns
         self._rows = rated(list(self._read()), self.rates)
         return self._rows
@@ -81,7 +82,8 @@ class LossReader:
     """The ledger of one host, read tick by tick.
 
     Attributes:
-        rings: name of a packet ring -> its drops since it was opened, as its owner tells them.
+        rings: interface of a packet ring (or ``packet:`` and the interface) -> its drops since it was opened, as its owner
+            tells them.
         feeds: name of a feed -> messages missing in it, as its follower tells them.
     """
 
@@ -109,6 +111,7 @@ class LossReader:
         statistics: Mapping[str, Mapping[str, int]],
         softnet: Sequence[Softnet],
         protocols: Mapping[str, int],
+        everything: bool = False,
     ) -> tuple[LossSample, ...]:
         """Every stage from the wire to the application, with what it lost.
 
@@ -119,6 +122,7 @@ class LossReader:
             statistics: interface -> the kernel's counters of it.
             softnet: rows of softnet_stat.
             protocols: counters of snmp and netstat.
+            everything: read all sources, whether it is their time or not.
         """
         physical = [nic for nic in nics if nic.physical]
         # in a container the virtual interface is all the hardware there is; elsewhere it would count packets again
@@ -126,8 +130,8 @@ class LossReader:
         self._names = {nic.ifindex: nic.name for nic in nics}
         self._statistics = statistics
         self._udp_known = "Udp.RcvbufErrors" in protocols
-        slow = self._slow.rows(now_ns)  # first: the second's rows show the links
-        second = self._second.rows(now_ns)
+        slow = self._slow.rows(now_ns, everything)  # first: the second's rows show the links
+        second = self._second.rows(now_ns, everything)
         self._tick.begin(interval_s)
         counts: Rows = [*losses.protocol_counts(protocols, {}), *losses.softnet_counts(softnet)]
         counts += [*losses.ring_counts(self.rings, ()), *losses.feed_counts(self.feeds)]

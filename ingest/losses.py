@@ -103,19 +103,27 @@ def _per_cpu(
 
 
 def socket_counts(sockets: Iterable[UdpSocket], total_known: bool) -> Iterator[Count]:
-    """Stage 18, socket by socket: the worst of those that dropped anything.
+    """Stage 18, socket by socket: the worst of those that dropped anything, and one row for all others together.
 
     Args:
         sockets: all of the namespace.
         total_known: whether the protocol's own count is a row already; else these are the losses.
     """
-    by_owner = {(each.name, each.inode): each for each in sockets if each.drops}  # the kernel's own all have inode 0
-    worst = sorted(by_owner.values(), key=lambda each: -each.drops)
+    kind = DETAIL if total_known else LOSS
+    by_owner = {(each.name, each.inode): each for each in sockets}  # the kernel's own all have inode 0
+    worst = sorted((each for each in by_owner.values() if each.drops), key=lambda each: -each.drops)
+    quiet = [each for each in by_owner.values() if not each.drops]
     for each in worst[:SHOWN_SOCKETS]:
         note = f"socket inode {each.inode}, {each.queued} B wait; its buffer, its checksums and its filter"
-        part = ((each.name, "drops", str(each.inode)), each.drops)
-        kind = DETAIL if total_known else LOSS
-        yield Count(18, each.name, "sk_drops", (part,), "UDP socket", kind, note, 32)
+        yield Count(18, each.name, "sk_drops", (_socket_part(each),), "UDP socket", kind, note, 32)
+    rest = (*worst[SHOWN_SOCKETS:], *quiet)
+    if rest:  # rated all the same: the first drop of a socket must not be taken for its old count
+        parts = tuple(_socket_part(each) for each in rest)
+        yield Count(18, f"{len(rest)} other sockets", "sk_drops", parts, "UDP sockets", kind, "", 32)
+
+
+def _socket_part(each: UdpSocket) -> tuple[Key, int]:
+    return (each.name, "drops", str(each.inode)), each.drops
 
 
 def membership_rows(joined: Iterable[Joined]) -> Iterator[Unseen]:

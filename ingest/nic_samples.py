@@ -42,7 +42,8 @@ class NicReader:
         """One interface; ``queues`` are what its driver counts for each receive queue."""
 
         def rate(counter: str) -> float:
-            return rates.of(("nic", nic.name, counter), counters.get(counter, 0))
+            value = counters.get(counter)  # none of an interface that is just gone: a 0 would make its return a burst
+            return 0.0 if value is None else rates.of(("nic", nic.name, counter), value)
 
         rings, shown = self._rings.get(nic.name), printable(nic.name)
         return NicSample(

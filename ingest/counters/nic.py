@@ -21,9 +21,14 @@ NAMES = (
 
 
 class Statistics:
-    """The counters of all interfaces, read again where they moved."""
+    """The counters of all interfaces, read again where they moved.
+
+    Attributes:
+        names: the interfaces that there were at the last read, whoever asked for them; empty where nothing lists them.
+    """
 
     def __init__(self, files: HostFiles) -> None:
+        self.names: frozenset[str] = frozenset()
         self._files = files
         self._dev = KeptFile(files, "/proc/net/dev")
         self._known: dict[str, tuple[bytes, dict[str, int]]] = {}
@@ -31,6 +36,7 @@ class Statistics:
     def read(self, names: Iterable[str]) -> dict[str, dict[str, int]]:
         """Interface -> its counters; none for one that is gone."""
         lines = parse_lines(self._dev.read() or b"")
+        self.names = frozenset(lines)
         self._known = {name: self._one(name, lines.get(name, b"")) for name in names}
         return {name: counters for name, (_, counters) in self._known.items()}
 

@@ -35,6 +35,7 @@ class LineInterval:
         received: numbers that came.
         lost: numbers newly found missing; below 0 where more came late than went missing.
         moved: names of the loss counters of its interface and its queues that moved.
+        dropped: how many numbers at most the packets held that these counted; None where that is not known.
     """
 
     name: str
@@ -43,6 +44,11 @@ class LineInterval:
     received: int
     lost: int
     moved: tuple[str, ...] = ()
+    dropped: int | None = None
+
+    def explains(self, lost: int, already: int = 0) -> bool:
+        """Whether its counters account for at least half of what is lost, beyond what they account for ``already``."""
+        return bool(self.moved) and (self.dropped is None or 2 * max(0, self.dropped - already) >= lost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,7 @@ def _silent(a: LineInterval, b: LineInterval) -> Iterator[Finding]:
     for line, other in ((a, b), (b, a)):
         if line.packets:
             continue
-        if line.moved:
+        if line.explains(other.received):
             sentence = (
                 f"Line {line.name} is silent while {other.name} flows, and {_names(line)} of {line.interface} moved: "
                 "its datagrams reach this host and are dropped here."
@@ -100,21 +106,24 @@ def _both(a: LineInterval, b: LineInterval, lost: int, shared_queue: bool) -> It
     if lost <= 0 or not (a.packets and b.packets):
         return  # with one line silent the other's losses are its own: there was nothing to fill them
     both = f"{lost:,} numbers are missing on both lines"
-    if shared_queue and (a.moved or b.moved):
+    here_a, here_b = (line.explains(lost, max(0, line.lost - lost)) for line in (a, b))
+    if shared_queue and (here_a or here_b):
         sentence = f"{both}, and {_names(a, b)} moved: they were dropped in the RX queue that both share; part the lines."
         yield Finding(Verdict.SHARED_QUEUE, "", sentence)
-    elif a.moved and b.moved:
+    elif here_a and here_b:
         sentence = f"{both}, and {_names(a, b)} moved: this host dropped them on both paths at once."
         yield Finding(Verdict.HOST, "", sentence)
-    elif a.moved or b.moved:
-        here, there = (a, b) if a.moved else (b, a)
+    elif here_a or here_b:
+        here, there = (a, b) if here_a else (b, a)
+        moved = "counted enough" if there.moved else "moved"
         sentence = (
-            f"{both}, but only {_names(here)} of {here.interface} moved: this host dropped them on line {here.name}, "
+            f"{both}, but only {_names(here)} of {here.interface} {moved}: this host dropped them on line {here.name}, "
             f"the network on line {there.name}, or they never left the exchange."
         )
         yield Finding(Verdict.MIXED, "", sentence)
     else:
-        sentence = f"{both}, and no counter of this host moved: the exchange, or a switch that both lines cross."
+        moved = f"{_names(a, b)} counted too few for it" if a.moved or b.moved else "no counter of this host moved"
+        sentence = f"{both}, and {moved}: the exchange, or a switch that both lines cross."
         if shared_queue:
             sentence += " Both share one RX queue, too: see that its driver counts what the queue drops."
         yield Finding(Verdict.UPSTREAM, "", sentence)
@@ -131,11 +140,13 @@ def _alone(a: LineInterval, b: LineInterval, lost_on_both: int) -> Iterator[Find
         alone = f"Line {line.name} lost {lost:,} numbers " + (
             f"that {other.name} brought" if filled else f"that nobody brought, since {other.name} is silent"
         )
-        if line.moved:
+        if line.explains(lost):
             sentence = f"{alone}, and {_names(line)} of {line.interface} moved: this host dropped them."
             yield Finding(Verdict.HOST_PATH, line.name, sentence)
         else:
-            sentence = f"{alone}, and no counter of {line.interface} moved: network {line.name}, before this host."
+            few = f"{_names(line)} of {line.interface} counted too few"
+            moved = few if line.moved else f"no counter of {line.interface} moved"
+            sentence = f"{alone}, and {moved}: network {line.name}, before this host."
             yield Finding(Verdict.NETWORK, line.name, sentence)
 
 

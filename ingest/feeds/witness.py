@@ -2,6 +2,9 @@
 
 A ring is a tap behind softnet and before the protocols: what it misses was lost upstream, in the NIC, in a CPU's backlog or in
 the ring itself. Stages behind it (filters, sockets) lose packets that it has seen, and cannot explain a gap of its own.
+
+A feed counts numbers, a host packets: where a datagram of a line holds several numbers, a dropped packet stands for as many as
+the line's datagrams held on average.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,15 +13,19 @@ from typing import Any
 
 from ingest.collector import Collector
 from ingest.feeds.diagnosis import Finding, LineInterval, diagnose
-from ingest.likely import SAME, UNKNOWN, WHOLE, Gap, Likely, likely_stage
+from ingest.likely import SAME, SILENT, UNKNOWN, WHOLE, Gap, Likely, likely_stage, lost_by_stage
 from ingest.rings.counters import ChannelCounters, RingReport, StreamCounters
+from ingest.rings.layout import Following
 from ingest.sample import LossSample
-from ingest.stages import LOSS
 from tuner.host.host import Host
+from tuner.host.nics import names_beneath, read_nics
+from tuner.host.text import printable
 
 _RING = 21
-_BEFORE_THE_TAP = frozenset({*range(1, 12), _RING})
-_OF_AN_INTERFACE = range(1, 10)
+# 13 has no loss of its own here: rx_dropped bounds what the backlog (11) can have dropped of an interface
+_BEFORE_THE_TAP = frozenset({*range(1, 12), 13, _RING})
+
+_Place = tuple[str, int | None]  # a channel's name and scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +50,51 @@ def _of_finding(channel: str, finding: Finding) -> Verdict:
 class Witness:
     """Reads the ledger when it is made, and again for ``verdicts``; each read costs some milliseconds.
 
+    To be made before the ring is opened: what the ring loses while the ledger is read would be missing in it.
+
     Args:
         host: where the counters are.
         interfaces: those of the ring; with two of them the first brings line A and the second line B.
+        following: what the ring follows. A channel of which nothing came, or that has one line only, is known from here alone.
     """
 
-    def __init__(self, host: Host, interfaces: Sequence[str]) -> None:
-        self._interfaces = tuple(interfaces)
+    def __init__(self, host: Host, interfaces: Sequence[str], following: Following | None = None) -> None:
+        self._interfaces = tuple(printable(name) for name in interfaces)  # as the ledger and the report show them
+        self._beneath = {
+            printable(name): tuple(printable(each) for each in names_beneath(host.files, name)) for name in interfaces
+        }
+        self._one_queue = frozenset(printable(nic.name) for nic in read_nics(host.files) if nic.rx_queues == 1)
+        self._channels = _lines_of(following)
         self._collector = Collector(host)
         self._collector.losses.rings = dict.fromkeys(self._interfaces, 0)
-        self._collector.tick()
+        self._collector.tick(everything=True)
 
     def verdicts(self, report: RingReport) -> tuple[Verdict, ...]:
-        """What the counters say of the gaps of a whole run."""
+        """What the counters say of the gaps of a whole run; once."""
         drops = {name: sum(ring.drops for ring in report.rings if ring.interface == name) for name in self._interfaces}
         self._collector.losses.rings = drops
-        sample = self._collector.tick()
-        rows = [row for row in sample.losses if row.stage in _BEFORE_THE_TAP]
-        interval_s = max(sample.interval_s, 1e-9)
-        found = [self._of_channel(channel, report.followed.streams, rows) for channel in report.followed.channels]
-        verdicts = [verdict for each in found for verdict in each]
-        gaps = [stream for stream in report.followed.streams if stream.lost > 0]
-        verdicts += [self._of_stream(stream, report.followed.channels, rows, interval_s) for stream in gaps]
+        sample = self._collector.tick(everything=True)
+        return self.judged(report, sample.losses, sample.interval_s)
+
+    def judged(self, report: RingReport, losses: Sequence[LossSample], interval_s: float) -> tuple[Verdict, ...]:
+        """What a ledger says of the gaps of a run.
+
+        Args:
+            report: the whole run.
+            losses: the ledger, with the rates of the run's time.
+            interval_s: that time in seconds.
+        """
+        run = _Run(report, [row for row in losses if row.stage in _BEFORE_THE_TAP], max(interval_s, 1e-9))
+        merged = {(channel.name, channel.scope): channel for channel in report.followed.channels}
+        came = {name for name, _ in merged}
+        verdicts = [each for channel in report.followed.channels for each in self._of_channel(channel, run)]
+        for name, lines in self._channels.items():
+            if name not in came and lines == "AB":
+                verdicts += self._of_channel(ChannelCounters(name), run)
+        for stream in report.followed.streams:
+            if stream.lost > 0:
+                gap = self._gap(stream, merged.get((stream.channel or "", stream.scope)), run)
+                verdicts.append(_of_gap(stream.stream, likely_stage(gap, run.rows)))
         return tuple(verdicts)
 
     def close(self) -> None:
@@ -74,31 +104,87 @@ class Witness:
     def _interface(self, line: str) -> str:
         return self._interfaces[1] if line == "B" and len(self._interfaces) > 1 else self._interfaces[0]
 
-    def _of_stream(
-        self, stream: StreamCounters, channels: Sequence[ChannelCounters], rows: Sequence[LossSample], interval_s: float
-    ) -> Verdict:
-        merged = next((c for c in channels if (c.name, c.scope) == (stream.channel, stream.scope)), None)
-        other = UNKNOWN if merged is None else (SAME if merged.lost else WHOLE)
-        gap = Gap(self._interface(stream.line), stream.lost, interval_s, stream.received, other)
-        return _of_gap(stream.stream, likely_stage(gap, rows))
+    def _through(self, line: str) -> tuple[str, ...]:
+        """Where a line's packets may have come through beside ``_interface``; without a line, any interface of the ring."""
+        first = self._interface(line)
+        others = () if line else tuple(name for name in self._interfaces if name != first)
+        beneath = (each for name in (first, *others) for each in self._beneath.get(name, ()))
+        return tuple(dict.fromkeys((*others, *beneath)))
 
-    def _of_channel(
-        self, channel: ChannelCounters, streams: Sequence[StreamCounters], rows: Sequence[LossSample]
-    ) -> list[Verdict]:
-        mine = {stream.line: stream for stream in streams if (stream.channel, stream.scope) == (channel.name, channel.scope)}
-        a, b = (self._line(name, mine.get(name), rows) for name in "AB")
-        findings = diagnose(a, b, channel.lost, shared_queue=a.interface == b.interface)
+    def _gap(self, stream: StreamCounters, merged: ChannelCounters | None, run: "_Run") -> Gap:
+        other = UNKNOWN
+        if merged is not None and self._channels.get(merged.name, "AB") == "AB":
+            if run.stream((merged.name, merged.scope), "B" if stream.line == "A" else "A") is None:
+                other = SILENT
+            else:
+                other = SAME if 2 * merged.lost > stream.lost else WHOLE
+        return Gap(
+            nic=self._interface(stream.line),
+            lost=stream.lost,
+            interval_s=run.interval_s,
+            received=stream.received,
+            other_line=other,
+            also=self._through(stream.line),
+            per_packet=_numbers_each(stream),
+        )
+
+    def _of_channel(self, channel: ChannelCounters, run: "_Run") -> list[Verdict]:
+        place = (channel.name, channel.scope)
+        if self._channels.get(channel.name, "AB") != "AB":
+            return []  # it has no other line: its gaps are judged as any stream's
+        a, b = (run.stream(place, name) for name in "AB")
+        lines = self._line("A", a, b, run), self._line("B", b, a, run)
+        findings = diagnose(*lines, channel.lost, self._one_queue_for_both() and not _only_by_ring(lines, run))
         name = channel.name if channel.scope is None else f"{channel.name}/{channel.scope}"
         return [_of_finding(name, finding) for finding in findings]
 
-    def _line(self, name: str, stream: StreamCounters | None, rows: Sequence[LossSample]) -> LineInterval:
-        interface = self._interface(name)
-        moved = tuple(row.counter for row in rows if row.kind == LOSS and row.per_s > 0 and _tells_of(row, interface))
+    def _one_queue_for_both(self) -> bool:
+        """Whether both lines come through one receive queue for certain: one interface, at the bottom, that has only one."""
+        ways = [(self._interface(line), *self._through(line)) for line in "AB"]
+        return any(name in ways[1] and name in self._one_queue for name in ways[0])
+
+    def _line(self, name: str, stream: StreamCounters | None, other: StreamCounters | None, run: "_Run") -> LineInterval:
+        """A line that brought nothing is measured by the other's datagrams."""
+        each = _numbers_each(stream or other)
+        gap = Gap(self._interface(name), 1, run.interval_s, also=self._through(name), per_packet=each)
+        lost = lost_by_stage(run.rows, gap).values()
+        moved = tuple(dict.fromkeys(row.counter for _, row in lost))
+        dropped = round(sum(count for count, _ in lost))
         if stream is None:
-            return LineInterval(name, interface, 0, 0, 0, moved)
-        return LineInterval(name, interface, max(1, stream.latency.total), stream.received, stream.lost, moved)
+            return LineInterval(name, gap.nic, 0, 0, 0, moved, dropped)
+        return LineInterval(name, gap.nic, max(1, stream.latency.total), stream.received, stream.lost, moved, dropped)
 
 
-def _tells_of(row: LossSample, interface: str) -> bool:
-    """An interface's own row, a ring's of it, or one of the CPUs, which work for every interface."""
-    return row.where == interface if row.stage in _OF_AN_INTERFACE or row.stage == _RING else True
+@dataclass(frozen=True, slots=True)
+class _Run:
+    report: RingReport
+    rows: Sequence[LossSample]
+    interval_s: float
+
+    def stream(self, place: _Place, line: str) -> StreamCounters | None:
+        """What one line of a channel brought."""
+        streams = (each for each in self.report.followed.streams if (each.channel, each.scope) == place)
+        return next((each for each in streams if each.line == line), None)
+
+
+def _only_by_ring(lines: Sequence[LineInterval], run: _Run) -> bool:
+    """Whether the ring itself is all that dropped: no receive queue of a NIC had part in it."""
+    counters = {row.counter for row in run.rows if row.stage == _RING}
+    moved = {name for line in lines for name in line.moved}
+    return bool(moved) and moved <= counters
+
+
+def _lines_of(following: Following | None) -> dict[str, str]:
+    """Channel -> its lines, ``A``, ``B`` or ``AB``."""
+    found: dict[str, str] = {}
+    for line in following.lines if following is not None else ():
+        if following is not None and line.channel is not None:
+            name = following.channels[line.channel]
+            found[name] = "".join(sorted({*found.get(name, ""), "AB"[line.line]}))
+    return found
+
+
+def _numbers_each(stream: StreamCounters | None) -> float:
+    """How many numbers a datagram of the stream held, on average; at least one."""
+    datagrams = stream.latency.total - stream.heartbeats if stream is not None else 0
+    return max(1.0, stream.received / datagrams) if stream is not None and datagrams > 0 else 1.0

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tuner.host.files import HostFiles
-from tuner.host.nics import NET_ROOT, default_route_names, pci_address, read_nics, valid_name
+from tuner.host.nics import NET_ROOT, default_route_names, names_beneath, pci_address, read_nics, valid_name
 from tuner.host.text import printable
 
 HOSTILE = ["a\x1b[2Jb", "eth(0)", "a)_b", "\udcff\udcfe", "$(reboot)", "-rf", "..x", "a,b", "größe", "\x1c", "\u2003x"]
@@ -214,3 +214,25 @@ def test_a_name_that_python_would_split_carries_its_route(tree):
 def test_a_tree_without_sysfs_has_no_interfaces(tmp_path):
     assert read_nics(HostFiles(tmp_path)) == ()
     assert os.listdir(tmp_path) == []
+
+
+def test_what_lies_beneath_an_interface_of_this_kernel():
+    """A bridge over a veth, in a namespace of its own: the links are the kernel's."""
+    script = (
+        "mount -t sysfs sysfs /sys && ip link add low0 type veth peer name low1 && ip link add top0 type bridge"
+        " && ip link set low0 master top0 && exec "
+        f"{sys.executable} -c 'from tuner.host.files import HostFiles; from tuner.host.nics import names_beneath;"
+        ' print(names_beneath(HostFiles("/"), "top0"), names_beneath(HostFiles("/"), "low1"))\''
+    )
+    done = subprocess.run(["unshare", "-mn", "sh", "-ec", script], capture_output=True, text=True)
+    if done.returncode and ("unshare" in done.stderr or "RTNETLINK" in done.stderr or "not found" in done.stderr):
+        pytest.skip(f"no namespace with a bridge here: {done.stderr.strip()}")
+    assert done.stdout == "('low0',) ()\n", done.stderr
+
+
+def test_what_lies_beneath_is_followed_to_the_bottom_and_not_in_circles(tree):
+    links = {"top": ["lower_bond0", "upper_x"], "bond0": ["lower_eth2", "lower_eth3", "lower_top"], "eth2": ["lower_top"]}
+    files = tree({f"{NET_ROOT}/{name}/{link}": "" for name, each in links.items() for link in each})
+    assert sorted(names_beneath(files, "top")) == ["bond0", "eth2", "eth3"]
+    assert names_beneath(files, "../net/top") == ()
+    assert names_beneath(files, "nowhere") == ()

@@ -69,6 +69,22 @@ def read_nics(files: HostFiles) -> tuple[Nic, ...]:
     return tuple(_read_nic(files, name, name in routed) for name in names)
 
 
+def names_beneath(files: HostFiles, name: str) -> tuple[str, ...]:
+    """The interfaces through which those on top of them receive: a bond's ports, a VLAN's device; in turn down to the lowest.
+
+    Source: the links ``lower_*`` of sysfs (net/core/dev.c, netdev_adjacent_sysfs_add).
+    """
+    found: list[str] = []
+    todo = [name] if valid_name(name) else []
+    while todo:
+        links = files.entries(f"{NET_ROOT}/{todo.pop()}")
+        lower = [link.removeprefix("lower_") for link in links if link.startswith("lower_")]
+        fresh = [each for each in lower if valid_name(each) and each != name and each not in found]
+        found += fresh
+        todo += fresh
+    return tuple(found)
+
+
 def _read_nic(files: HostFiles, name: str, default_route: bool) -> Nic:
     base = f"{NET_ROOT}/{name}"
     pci = pci_address(files, name)

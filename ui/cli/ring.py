@@ -227,9 +227,14 @@ def _read(sources: "list[Source]", arguments: argparse.Namespace, writer: "Captu
     from ui.cli.ring_feeds import followed_feed
 
     following = followed_feed(arguments) if arguments.feed is not None else None
-    # before the ring: packets that wait while counters are read would look late
-    witness = _witness(sources) if following is not None and sources[0].kind == "packet" else None
-    with _open(sources, arguments, following, writer) as ring, stopped_by_signals(ring.stop), undisturbed():
+    live = all(source.kind == "packet" for source in sources)
+    with contextlib.ExitStack() as held:
+        # before the ring: what that has to drop while the ledger is read would be nobody's loss
+        witness = held.enter_context(_witness(sources, following)) if following is not None and live else None
+        ring = _open(sources, arguments, following, writer)
+        held.enter_context(ring)
+        held.enter_context(stopped_by_signals(ring.stop))
+        held.enter_context(undisturbed())
         give_up()  # from here on it reads what strangers send
         if not arguments.json and ring.mode != "capture":
             until = f"for {arguments.seconds:g} s" if arguments.seconds else "until Ctrl-C"
@@ -255,8 +260,8 @@ def _read(sources: "list[Source]", arguments: argparse.Namespace, writer: "Captu
     return 0
 
 
-def _witness(sources: "list[Source]") -> "Witness":
+def _witness(sources: "list[Source]", following: "Following") -> "contextlib.closing[Witness]":
     from ingest.feeds.witness import Witness
     from tuner.host.host import open_host
 
-    return Witness(open_host(), [source.name for source in sources])
+    return contextlib.closing(Witness(open_host(), [source.name for source in sources], following))

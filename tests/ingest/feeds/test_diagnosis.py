@@ -131,3 +131,40 @@ def test_one_interface_is_named_once() -> None:
     (finding,) = diagnose(a, b, 0, False)
     assert "eth2 and eth2" not in finding.sentence
     assert finding.sentence.count("rx_missed") == 1
+
+
+# (numbers that A's counters account for, B's; lost on A alone, on B alone, on both) -> verdicts
+QUANTITIES = {
+    (0, 0, 100, 0, 0): [(V.NETWORK, "A")],
+    (49, 0, 100, 0, 0): [(V.NETWORK, "A")],
+    (50, 0, 100, 0, 0): [(V.HOST_PATH, "A")],
+    (100, 9, 100, 0, 0): [(V.HOST_PATH, "A")],
+    (100, 0, 100, 0, 40): [(V.UPSTREAM, ""), (V.HOST_PATH, "A")],
+    (120, 0, 100, 0, 40): [(V.MIXED, ""), (V.HOST_PATH, "A")],
+    (140, 40, 100, 0, 40): [(V.HOST, ""), (V.HOST_PATH, "A")],
+    (30, 0, 100, 0, 40): [(V.UPSTREAM, ""), (V.NETWORK, "A")],
+    (100, 100, 100, 100, 40): [(V.UPSTREAM, ""), (V.HOST_PATH, "A"), (V.HOST_PATH, "B")],
+    (5, 5, 0, 0, 40): [(V.UPSTREAM, "")],
+    (40, 5, 0, 0, 40): [(V.MIXED, "")],
+}
+
+
+@pytest.mark.parametrize("cell", QUANTITIES, ids=lambda cell: "-".join(map(str, cell)))
+def test_how_much_the_counters_account_for(cell: tuple[int, ...]) -> None:
+    dropped_a, dropped_b, only_a, only_b, both = cell
+    a, b = (
+        LineInterval(name, interface, 1000, 3000, alone + both, (f"rx_missed_{name.lower()}",) if dropped else (), dropped)
+        for name, interface, alone, dropped in (("A", "eth2", only_a, dropped_a), ("B", "eth3", only_b, dropped_b))
+    )
+    findings = diagnose(a, b, both, False)
+    assert [(each.verdict, each.line) for each in findings] == QUANTITIES[cell]
+    for each in findings:
+        dropped = {"A": dropped_a, "B": dropped_b}.get(each.line, dropped_a + dropped_b)
+        assert ("no counter" in each.sentence) == (not dropped)  # a counter that moved is never denied
+
+
+def test_a_silent_line_is_not_explained_by_a_few_drops() -> None:
+    for dropped, verdict in ((1499, V.LINE_SILENT), (1500, V.HOST_PATH)):
+        silent = LineInterval("A", "eth2", 0, 0, 0, ("rx_missed",), dropped)
+        (finding,) = diagnose(silent, line("B"), 0, False)
+        assert (finding.verdict, finding.line) == (verdict, "A")

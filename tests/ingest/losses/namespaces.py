@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import shutil
-import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-from tuner.host.netlink import attribute
+from nft_rules import drop_batch
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[2]
@@ -133,7 +131,7 @@ def nftables_drop(namespace: str, port: int, policy_drop: bool = False) -> None:
 
     Skips where the kernel has no nftables.
     """
-    program = NFT.format(project=str(PROJECT), batch=_batch(port, policy_drop))
+    program = NFT.format(project=str(PROJECT), batch=drop_batch([port], policy_drop))
     done = subprocess.run(["ip", "netns", "exec", namespace, sys.executable, "-c", program], capture_output=True, text=True)
     if done.returncode == 77:
         pytest.skip(f"no nftables in this kernel: {done.stdout.strip()}")
@@ -158,46 +156,3 @@ with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12) as out:
             sys.exit(77)
         assert code == 0, code
 """
-
-
-def _message(kind: int, flags: int, family: int, body: bytes, resource: int = 0) -> bytes:
-    content = struct.pack(">BBH", family, 0, resource) + body
-    return struct.pack("=IHHII", 16 + len(content), kind, 0x1 | flags, 0, 0) + content + bytes(-len(content) % 4)
-
-
-def _nested(kind: int, *parts: bytes) -> bytes:
-    return attribute(kind | 0x8000, b"".join(parts))
-
-
-def _expression(name: bytes, *parts: bytes) -> bytes:
-    return _nested(1, attribute(1, name + b"\0"), _nested(2, *parts))
-
-
-def _number(kind: int, value: int, width: int = 4) -> bytes:
-    return attribute(kind, value.to_bytes(width, "big"))
-
-
-def _batch(port: int, policy_drop: bool) -> bytes:
-    """table ip qc { chain in { type filter hook input priority 0; udp dport PORT counter drop } }"""
-    table, chain = attribute(1, b"qc\0"), b"in\0"
-    rule = (
-        _expression(b"payload", _number(1, 1), _number(2, 2), _number(3, 2), _number(4, 2)),  # transport header, 2 bytes at 2
-        _expression(b"cmp", _number(1, 1), _number(2, 0), _nested(3, attribute(1, port.to_bytes(2, "big")))),
-        _expression(b"counter", _number(1, 0, 8), _number(2, 0, 8)),
-        _expression(b"immediate", _number(1, 0), _nested(2, _nested(2, _number(1, 0)))),
-    )
-    accept = _number(5, 0 if policy_drop else 1)
-    counters = _nested(8, _number(1, 0, 8), _number(2, 0, 8))
-    hook = _nested(4, _number(1, 1), _number(2, 0))  # NF_INET_LOCAL_IN, priority 0
-    subsystem, create = 10 << 8, 0x400 | 0x4
-    return b"".join(
-        (
-            _message(0x10, 0, 0, b"", 10),
-            _message(subsystem | 0, create, 2, table),
-            _message(
-                subsystem | 3, create, 2, table + attribute(3, chain) + hook + accept + attribute(7, b"filter\0") + counters
-            ),
-            _message(subsystem | 6, create | 0x800, 2, table + attribute(2, chain) + _nested(4, *rule)),
-            _message(0x11, 0, 0, b"", 10),
-        )
-    )

@@ -88,7 +88,9 @@ def test_sockets_are_the_losses_where_nothing_else_counts_them():
     sockets = [UdpSocket("10.0.0.1", port, port, port, 0) for port in range(1, 100)]
     (row, *more) = rated(losses.socket_counts(sockets, total_known=False), Rates())
     assert (row.kind, row.total) == ("loss", 99)
-    assert len(more) == losses.SHOWN_SOCKETS - 1
+    assert len(more) == losses.SHOWN_SOCKETS
+    assert more[-1].where == f"{99 - losses.SHOWN_SOCKETS} other sockets"
+    assert row.total + sum(each.total for each in more) == sum(range(1, 100))
 
 
 def test_worst_first_and_the_others_folded():

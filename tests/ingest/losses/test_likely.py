@@ -102,6 +102,42 @@ def test_the_worst_socket_is_named():
     assert "worst socket 239.1.1.1:30001 (socket inode 4242)" in likely_stage(gap(), rows).why
 
 
+def test_the_worst_socket_is_that_of_the_interval():
+    sockets = [row(18, per_s, where, "sk_drops", "detail") for per_s, where in ((1, "old:1"), (90, "new:2"), (9, "other:3"))]
+    assert "worst socket new:2" in likely_stage(gap(), [row(18, 100), *sockets]).why
+
+
+def test_another_ring_s_drops_are_not_this_line_s():
+    for where, stage in (("eth2", 21), ("packet:eth2", 21), ("eth3", 0), ("packet:eth3", 0)):
+        assert likely_stage(gap(), [row(21, 100, where, "tp_drops")]).stage == stage
+
+
+def test_the_backlog_takes_no_more_of_a_line_than_its_interface_dropped():
+    backlog = [row(11, 60, "CPU 0"), row(11, 40, "CPU 1")]
+    for dropped, stage, explained in ((100, 11, 100), (70, 11, 70), (0, 0, 0)):
+        found = likely_stage(gap(), [*backlog, row(13, dropped, "eth2", "rx_dropped", "aggregate")])
+        assert (found.stage, found.explained) == (stage, explained)
+    assert likely_stage(gap(), [*backlog, row(13, 0, "eth3", "rx_dropped", "aggregate")]).explained == 100  # not of this line
+    one_of_two = row(13, 0, "bond0", "rx_dropped", "aggregate"), row(13, 80, "eth2", "rx_dropped", "aggregate")
+    found = likely_stage(Gap("bond0", 100, 1.0, also=("eth2",)), [*backlog, *one_of_two])
+    assert (found.stage, found.explained) == (11, 80)
+
+
+def test_an_interface_beneath_is_the_line_s():
+    assert likely_stage(Gap("bond0", 100, 1.0, also=("eth2", "eth3")), [row(7, 100, "eth3")]).stage == 7
+    assert likely_stage(Gap("bond0", 100, 1.0, also=("eth2",)), [row(7, 100, "eth3")]).stage == 0
+
+
+def test_a_packet_that_holds_many_numbers_explains_as_many():
+    found = likely_stage(Gap("eth2", 1000, 1.0, per_packet=10.0), [row(2, 4, "eth2"), row(7, 96, "eth2", "rx_missed")])
+    assert (found.stage, found.explained) == (7, 960)
+    assert "rx_missed on eth2 counted 96 packets of some 10.0 each; 1000 are missing" in found.why
+
+
+def test_more_than_is_missing_is_said_so():
+    assert "counted 150, and 100 are missing" in likely_stage(gap(), [row(7, 150, "eth2")]).why
+
+
 def test_where_nothing_moved_what_is_invisible_is_said():
     found = likely_stage(gap(), complete([], ["eth2"]))
     assert found.stage == 0

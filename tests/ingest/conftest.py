@@ -1,0 +1,1 @@
+"""Puts the helpers beside this file where the tests of every room below find them."""
