@@ -32,6 +32,7 @@ from tuner.host.topology import Topology, read_topology
 
 # Affinities, roles and interfaces change when somebody changes them: reading N small files every tick would be the main cost.
 SLOW_S = 5.0
+_LOOKS = 10  # ticks in which a change of the interfaces is to show everywhere
 _RESERVED = frozenset({"isolated", "rx", "tx", "app"})
 
 
@@ -70,6 +71,7 @@ class Collector:
         self.losses = LossReader(host)  # its ``rings`` and ``feeds`` are told by who follows them
         self._slow_until = 0.0
         self._listed: frozenset[str] = frozenset()
+        self._looks = 0
         self._sequence = 0
         self._last_ns = 0
         self._last_cpu_ns = 0
@@ -98,6 +100,19 @@ class Collector:
         self._slow_until = time.monotonic() + SLOW_S
         return tuple(_comings_and_goings(before, self._nics.nics)) if self._sequence else ()
 
+    def _unsettled(self) -> bool:
+        """Whether an interface came, went or was renamed just now, as far as /proc/net/dev tells.
+
+        One that is unregistered leaves that list first, and sysfs some milliseconds later (net/core/dev.c,
+        unregister_netdevice_many): so it is looked at again until both agree, or for some ticks.
+        """
+        names = self._statistics.names
+        if names != self._listed:
+            self._looks = _LOOKS if self._listed else 0
+            self._listed = names
+        self._looks = self._looks - 1 if self._looks and names != {nic.name for nic in self._nics.nics} else 0
+        return self._looks > 0
+
     def tick(self, everything: bool = False) -> Sample:
         """Reads everything once. The first sample has no rates.
 
@@ -119,11 +134,9 @@ class Collector:
         protocols = self._protocols.parse(self._files["snmp"].read() or b"")
         protocols |= self._protocols.parse(self._files["netstat"].read() or b"")
         counters = self._statistics.read(nic.name for nic in self._nics.nics)
-        if self._listed != self._statistics.names:  # an interface came, went or has another name
-            if self._listed:
-                events = (*events, *self._refresh())
-                counters = self._statistics.read(nic.name for nic in self._nics.nics)
-            self._listed = self._statistics.names
+        if self._unsettled():
+            events = (*events, *self._refresh())
+            counters = self._statistics.read(nic.name for nic in self._nics.nics)
         irqs = self._irqs.samples(table, self._rates)
         losses = self.losses.read(now_ns, interval_s, self._nics.nics, counters, rows, protocols, everything)
         nics = tuple(
@@ -169,13 +182,13 @@ class Collector:
         while count is None or taken < count:
             place += 1
             delay = start + place * interval_s - time.monotonic()
-            if delay < -interval_s:
-                missed = int(-delay / interval_s)
-                self.late_ticks += missed
-                place += missed
-                delay += missed * interval_s
             if delay > 0:
                 time.sleep(delay)
+            # looked at behind the sleep: a process that was stopped in it is late, too
+            missed = int((time.monotonic() - start - place * interval_s) / interval_s)
+            if missed > 0:
+                self.late_ticks += missed
+                place += missed
             if before is not None:
                 before()
             yield self.tick()

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.collector import Collector, pin_to_housekeeping
+from ingest.counters import sockets
+from ingest.loss_reader import SECOND_NS, Paced
 from ingest.rates import Rates
 from ingest.roles import default_roles
 from ingest.sample import SampleError, from_json
@@ -99,6 +101,43 @@ def test_an_interface_that_vanishes_is_an_event_and_its_return_another(host, mon
     os.symlink(target, hidden)
     collector._slow_until = 0
     assert [e.what for e in collector.tick().events] == ["the interface is here"]
+
+
+def test_another_interface_by_the_name_of_one_that_is_gone(host):
+    collector = Collector(host)
+    collector.tick()
+    with open(host.files.path("/sys/class/net/eth3/ifindex"), "w") as file:
+        file.write("4711\n")
+    collector._slow_until = 0
+    told = [(each.where, each.what) for each in collector.tick().events]
+    assert told == [("eth3", "the interface is gone"), ("eth3", "the interface is here")]
+
+
+def test_a_changed_list_of_interfaces_is_looked_at_at_once(host):
+    collector = Collector(host)
+    collector.tick()
+    path = host.files.path("/proc/net/dev")
+    with open(path) as file:
+        lines = file.read()
+    os.unlink(host.files.path("/sys/class/net/eth3"))
+    with open(path, "w") as file:
+        file.write("".join(line for line in lines.splitlines(keepends=True) if "eth3:" not in line))
+    assert [(each.where, each.what) for each in collector.tick().events] == [("eth3", "the interface is gone")]
+    assert collector.tick().events == ()
+
+
+def test_everything_is_read_at_a_tick_that_asks_for_it(host, monkeypatch):
+    monkeypatch.setattr("ingest.loss_reader.Paced", lambda period_ns, read: Paced(period_ns or SECOND_NS, read))
+    collector = Collector(host)
+    reads = []
+    monkeypatch.setattr(sockets, "parse", lambda raw: reads.append(raw) or ())
+    collector.tick(everything=True)
+    assert len(reads) == 2  # IPv4 and IPv6
+    collector.tick()
+    assert len(reads) == 2
+    collector.tick(everything=True)
+    assert len(reads) == 4
+    collector.close()
 
 
 def test_files_that_a_host_lacks_are_no_error(tmp_path):

@@ -1,6 +1,7 @@
 """``quietcore watch``: the sample stream, as a table or as one JSON line a tick."""
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from ui.cli.losses import now_lost
 from ui.cli.table import table
 
 MINIMUM_S = 0.1
+LAST_LINE_S = 1.0  # how long an end may wait for whoever reads
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,8 +35,43 @@ class _Ended(Exception):
     """Somebody asked for the end."""
 
 
-def _end(_number: int, _frame: FrameType | None) -> None:
-    raise _Ended
+class _Ending:
+    """Ends the stream at SIGINT or SIGTERM: at once while nothing is written, else behind the line that is being written.
+
+    A line that nobody takes within a second of the signal, or before a second signal, stays torn: an end must not wait for a
+    reader that is stopped. Later signals change nothing: the end is under way.
+    """
+
+    def __init__(self) -> None:
+        self._writing = self._asked = False
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+            signal.signal(number, self._end)
+
+    def _end(self, _number: int, _frame: FrameType | None) -> None:
+        if self._writing and not self._asked:
+            self._asked = True
+            signal.setitimer(signal.ITIMER_REAL, LAST_LINE_S)
+            return
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+            signal.signal(number, signal.SIG_IGN)
+        raise _Ended
+
+    def write(self, text: str) -> None:
+        """A line, or several, and out with them.
+
+        Raises:
+            _Ended: they were the last.
+        """
+        # not by print: with PYTHONUNBUFFERED that forgets what a signal leaves unwritten
+        line = memoryview(f"{text}\n".encode(sys.stdout.encoding, sys.stdout.errors or "strict"))
+        self._writing = True
+        try:
+            while line:
+                line = line[os.write(sys.stdout.fileno(), line) :]
+        finally:
+            self._writing = False
+        if self._asked:
+            self._end(signal.SIGTERM, None)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -43,12 +80,11 @@ def run(arguments: argparse.Namespace) -> int:
         print("quietcore watch: --count must be at least 1", file=sys.stderr)
         return 1
     interval_s = max(MINIMUM_S, arguments.interval)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)
+    ending = _Ending()
     try:
         with open_context(arguments) as context:
             for sample in _samples(context, interval_s, arguments.count, arguments.live):
-                print(sample.to_json() if arguments.json else _text(sample), flush=True)
+                ending.write(sample.to_json() if arguments.json else _text(sample))
     except _Ended:
         return 0
     return 0
@@ -80,6 +116,7 @@ def _text(sample: Sample) -> str:
             f"{sample.host}  sample {sample.sequence}{kind}  {cost}",
             table(headers, rows, "rrlrlrrrr"),
             printable(now_lost(sample.losses), 4000),
+            *(printable(f"{event.level}: {event.where}: {event.what}") for event in sample.events),
             "",
         ]
     )
