@@ -30,6 +30,7 @@ from ingest.rings.packet import PacketRing
 RING_BYTES = 64 << 20  # of every receiver: that of the throughput mode
 _ROOT = Path(__file__).resolve().parents[1]
 _START_S = 20.0
+_SETTLE_S = 0.1  # a process that has just said that it is ready still starts threads
 _END_S = 10.0
 # Packets wait in a block until its timeout, which tcpdump sets to a second and dumpcap to a quarter of one.
 _LINGER_S = {"tcpdump": 1.3, "dumpcap": 0.6}
@@ -201,6 +202,7 @@ def receive(
     before = pair.counters()
     try:
         with Receiver(name, pair, cpus[0], mode) as receiver, Load(pair, cpu=cpus[1]) as load:
+            time.sleep(_SETTLE_S)
             spent = receiver.cpu_ns()
             load.start(rate_per_s, seconds=seconds)
             if meanwhile is not None:
@@ -237,7 +239,7 @@ def _ours(ifname: str, cpu: int, mode: str) -> None:
     with PacketRing.open(ifname, mode=mode, rings=1, cpu=cpu, following=FOLLOWING, ring_bytes=size) as ring:  # type: ignore[arg-type]
         signal.signal(signal.SIGTERM, lambda *_: ring.stop())
         print("ready", flush=True)
-        for _ in ring.run(None, 1.0):
+        for _ in ring.run():
             pass
         report = ring.report()
     total = report.total
