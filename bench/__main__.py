@@ -1,9 +1,9 @@
 """``python -m bench [PART ...]``: everything that is measured, one after the other, in some minutes.
 
-Each figure is a ratio (or, where the promise is one, a time) out of this one run: medians of rounds in which the things compared
-take turns on the same CPUs. Beside it stands its target and whether it is met. A missed figure is a fact about this machine and
-this hour, so it fails nothing: compare runs of a quiet machine. What does fail (exit status 1) is a disagreement: a walker, a
-ring or a sender whose counters do not say the same of the same packets.
+Each figure is a ratio (or, where the promise is one, a time) out of this one run: medians of rounds in which the things
+compared take turns on the same CPUs. Beside it stands its target and whether it is met. A missed figure is a fact about this
+machine and this hour, so it fails nothing: compare runs of a quiet machine. What does fail (exit status 1) is a disagreement:
+a walker, a ring or a sender whose counters do not say the same of the same packets.
 
 Traffic flows through a veth pair in two namespaces that have no name and go with the process. Without the rights for that, a
 part says so and is left out.

@@ -1,11 +1,12 @@
 """latency mode: from the kernel's stamp to the reader, and what a stalled reader loses
 
 1 k, 10 k and 100 k packets/s through a veth pair into a ring in latency mode (TPACKET_V2, drained every 100 us while packets
-come). p50 and p99 are from the kernel's stamp at reception to the walker's reading, of all packets of a round; the figures are
-the medians of rounds, so that one round with a busy neighbour does not decide. The reader's share is the CPU of its thread.
+come). p50 and p99 are from the kernel's stamp at reception to the walker's reading, of all packets of a round; the figures
+are the medians of rounds, so that one round with a busy neighbour does not decide. The reader's share is the CPU of its
+thread.
 
-A stall: the reading process is stopped for 100 ms (SIGSTOP) three times within a load of 20 k packets/s, in both modes. The ring
-is to hold what comes meanwhile: nothing may be missing, by the kernel's counters and by the packets' numbers.
+A stall: the reading process is stopped for 100 ms (SIGSTOP) three times within a load of 20 k packets/s, in both modes. The
+ring is to hold what comes meanwhile: nothing may be missing, by the kernel's counters and by the packets' numbers.
 """
 
 import signal

@@ -1,15 +1,15 @@
 """packets through a veth pair: our ring in throughput mode beside libpcap, tcpdump and dumpcap
 
-128-byte MoldUDP64 datagrams at 100 k, 300 k and 1 M packets/s and as fast as the sender can. Every receiver is a process on the
-same CPU with a ring of 64 MiB, the sender and its softirq are on another; they take turns, and the figures are medians.
-"libpcap" is pcap_dispatch with the textbook's work behind it and the same block timeout as ours; tcpdump and dumpcap only write
-to /dev/null, and do no accounting.
+128-byte MoldUDP64 datagrams at 100 k, 300 k and 1 M packets/s and as fast as the sender can. Every receiver is a process on
+the same CPU with a ring of 64 MiB, the sender and its softirq are on another; they take turns, and the figures are medians.
+"libpcap" is pcap_dispatch with the textbook's work behind it and the same block timeout as ours; tcpdump and dumpcap only
+write to /dev/null, and do no accounting.
 
-CPU per packet is that of the whole process (all threads, user and system) from before the load until after it. At low rates it is
-the waking up, some 1000 times a second, that is paid for, and all receivers tie; walking shows as it gets faster. Loss is what of
-the packets that reached the interface a receiver does not have; ours are counted twice, by the kernel's counters and by the
-packets' own numbers, and these two have to agree. A sender that is slower because a receiver is dearer to the kernel shows in
-the rate that was reached.
+CPU per packet is that of the whole process (all threads, user and system) from before the load until after it. At low rates
+it is the waking up, some 1000 times a second, that is paid for, and all receivers tie; walking shows as it gets faster. Loss
+is what of the packets that reached the interface a receiver does not have; ours are counted twice, by the kernel's counters
+and by the packets' own numbers, and these two have to agree. A sender that is slower because a receiver is dearer to the
+kernel shows in the rate that was reached.
 """
 
 import os

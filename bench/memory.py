@@ -1,8 +1,8 @@
 """resident memory over a billion packets
 
-One block of 1 MiB is walked again and again with the sequence accounting in force, its numbers moved on after each pass, and the
-counters are taken and added up each second as a ring's reader does. Resident memory (VmRSS) after a warm-up of one second against
-that at the end: what grows with packets would show as bytes per packet, here as a growth of the whole.
+One block of 1 MiB is walked again and again with the sequence accounting in force, its numbers moved on after each pass, and
+the counters are taken and added up each second as a ring's reader does. Resident memory (VmRSS) after a warm-up of one second
+against that at the end: what grows with packets would show as bytes per packet, here as a growth of the whole.
 """
 
 import time

@@ -1,7 +1,7 @@
 """Receivers as processes of their own, in the receiving namespace of a pair, on one CPU: ours, libpcap's, tcpdump, dumpcap.
 
-``python -m bench.receivers ours|libpcap IFNAME CPU MODE`` is the process of the first two. It says "ready", reads until SIGTERM,
-and then says what it counted, as one line of JSON.
+``python -m bench.receivers ours|libpcap IFNAME CPU MODE`` is the process of the first two. It says "ready", reads until
+SIGTERM, and then says what it counted, as one line of JSON.
 """
 
 import contextlib

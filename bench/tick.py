@@ -1,12 +1,12 @@
 """what a tick of the collector costs beyond the kernel's part
 
-Three kinds of ticks: plain ones (what is read at every tick), those of the second (drivers' counters, netlink, UDP sockets, too)
-and those after five seconds (topology, interfaces and each interrupt's affinity, too). Beside each stands the bare reading: the
-same files and questions, recorded from one such tick, with nothing made of the answers. The difference is ours, in microseconds
-of thread CPU; the target is of the plain tick of this host, whatever it has (see the counts).
+Three kinds of ticks: plain ones (what is read at every tick), those of the second (drivers' counters, netlink, UDP sockets,
+too) and those after five seconds (topology, interfaces and each interrupt's affinity, too). Beside each stands the bare
+reading: the same files and questions, recorded from one such tick, with nothing made of the answers. The difference is ours,
+in microseconds of thread CPU; the target is of the plain tick of this host, whatever it has (see the counts).
 
-Warm: ticks every 2 ms, so that neither caches nor clocks had time to cool. Once a second, as the collector runs, the same work
-takes two to three times as long on an idle host: that is what a core costs that wakes up.
+Warm: ticks every 2 ms, so that neither caches nor clocks had time to cool. Once a second, as the collector runs, the same
+work takes two to three times as long on an idle host: that is what a core costs that wakes up.
 """
 
 import contextlib

@@ -1,13 +1,14 @@
 """the walkers over the same memory, offline
 
-Ours, its twin in Python, the TPACKET_V3 loop as textbooks have it (textbook.c), and pcap_dispatch of libpcap with the textbook's
-work behind it. Cold: 64 MiB of blocks, as a ring is that filled while its reader slept. Hot: one block of 1 MiB, again and again.
-Nanoseconds of thread CPU per packet; every walker has to count the same to the last bucket, or there is no figure.
+Ours, its twin in Python, the TPACKET_V3 loop as textbooks have it (textbook.c), and pcap_dispatch of libpcap with the
+textbook's work behind it. Cold: 64 MiB of blocks, as a ring is that filled while its reader slept. Hot: one block of 1 MiB,
+again and again. Nanoseconds of thread CPU per packet; every walker has to count the same to the last bucket, or there is no
+figure.
 
 "cold: native / textbook" tells what prefetching is worth. Where packets wait in memory that a core has to fetch, the textbook
 loop stands still at every packet, and ours does not: 0.25 on CPUs that leave such a walk to the program. A CPU whose own
-prefetcher follows the walk (bytes/s of the textbook walk near those of a plain read of the same bytes, which is told beside it)
-leaves nothing to win there, and the ratio goes towards 1: then both walk as fast as the memory is.
+prefetcher follows the walk (bytes/s of the textbook walk near those of a plain read of the same bytes, which is told beside
+it) leaves nothing to win there, and the ratio goes towards 1: then both walk as fast as the memory is.
 
 "through ctypes / from C" is one call for each pass against the same function called by a C loop: what Python costs the walk.
 libpcap's own blocks have 256 KiB, so it and ours are compared over such; its ring is exchanged for ours below its feet
@@ -84,7 +85,8 @@ def timed(fresh: Fresh, image: Image, passes: int) -> float:
 def timed_from_c(image: Image, passes: int) -> float:
     """Nanoseconds per packet of the native walker, called by a loop in C that resets what it counted."""
     walker = NativeWalker([image.area()], FOLLOWING, NOW_NS)
-    assert walker._sequences is not None and walker._followed is not None
+    assert walker._sequences is not None
+    assert walker._followed is not None
     ring, kept = walker._addresses[0], (ctypes.c_char * ctypes.sizeof(Ring))()
     counted = (ctypes.c_char * ctypes.sizeof(Sequences))()
     ctypes.memmove(kept, ring, len(kept))
@@ -186,7 +188,9 @@ def compare(board: Board, image: Image, name: str, passes: int, rounds: int, tar
     board.put(Figure(f"{name}: through ctypes / the same from C", median(pairs), at_most=1.15, note=note))
     if passes == 1:
         walked = len(image.memory) / (ns["textbook"] * image.packets) * 1e9
-        reason = "near 1: this CPU's own prefetcher follows the walk" if walked > ns["read"] / 2 else "the walk waits for memory"
+        reason = (
+            "near 1: this CPU's own prefetcher follows the walk" if walked > ns["read"] / 2 else "the walk waits for memory"
+        )
         note = f"{walked / 1e9:.1f} of {ns['read'] / 1e9:.1f} GB/s; {reason}"
         board.put(Figure(f"{name}: bytes/s of the textbook walk / of a plain read", walked / ns["read"], note=note))
 
