@@ -39,7 +39,8 @@ class KeptFile:
                 got = os.preadv(self._fd, [view[size:]], size)
             size += got
             if not got or size >= self._limit:
-                return bytes(self._buffer[: min(size, self._limit)])
+                with memoryview(self._buffer) as view:
+                    return bytes(view[: min(size, self._limit)])
 
     def close(self) -> None:
         """Lets go of the descriptor."""

@@ -20,6 +20,6 @@ def parse(raw: bytes) -> Softirqs:
     for line in body.split(b"\n"):
         label, colon, rest = line.partition(b":")
         counts = rest.split()
-        if colon and len(counts) >= len(cpus) and all(word.isdigit() for word in counts):
-            rows[label.strip().decode("ascii", "replace")] = tuple(int(word) for word in counts[: len(cpus)])
+        if colon and counts and len(counts) >= len(cpus) and b"".join(counts).isdigit():
+            rows[label.strip().decode("ascii", "replace")] = tuple(map(int, counts[: len(cpus)]))
     return Softirqs(cpus, rows)

@@ -7,6 +7,7 @@ their CPU nor are as many as the online CPUs are left out. Seen with 9, 10, 11, 
 A read costs some µs.
 """
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,7 +36,7 @@ def parse(raw: bytes, online: Sequence[int]) -> tuple[Softnet, ...]:
         if len(line) < 9 or any(len(word) != 8 for word in line) or (len(line) < 13 and not counted):
             continue
         try:
-            words = [int(word, 16) for word in line]
+            words = struct.unpack(f">{len(line)}I", bytes.fromhex(b"".join(line).decode("ascii")))
         except ValueError:
             continue
         cpu = words[12] if len(words) > 12 else online[place]

@@ -24,8 +24,7 @@ def parse(raw: bytes) -> dict[int, CpuTime]:
         if not line.startswith(b"cpu"):
             break
         name, *words = line.split()
-        if name[3:].isdigit() and all(word.isdigit() for word in words):
-            fields = [int(word) for word in words[:8]] + [0] * (8 - len(words))
-            user, nice, system, idle, iowait, irq, softirq, steal = fields
+        if name[3:].isdigit() and words and b"".join(words).isdigit():
+            user, nice, system, idle, iowait, irq, softirq, steal = (*map(int, words[:8]), *[0] * (8 - len(words)))
             found[int(name[3:])] = CpuTime(user + nice + system + irq + softirq, idle + iowait, steal)
     return found
