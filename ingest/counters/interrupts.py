@@ -50,7 +50,7 @@ class Parser:
         self._lines: list[bytes] = []  # with their ends
         self._rows: dict[str, Row] = {}
         self._known: dict[bytes, Row] = {}  # by the label with its blanks
-        self._odd: set[bytes] = set()  # labels of rows that had not a count for every column
+        self._odd: set[bytes] = set()  # labels of rows that had another form than a count in every column
         self._plain = False  # a row for each line, and each line's label its own
 
     def parse(self, raw: bytes) -> Table:
@@ -116,8 +116,10 @@ class Parser:
         if name in _WHOLE_MACHINE or len(words) < columns or not b"".join(words[:columns]).isdigit():
             self._odd.add(label)
             return _parse_odd(name, words, columns)
-        text = words[columns].decode("utf-8", "surrogateescape").strip() if len(words) > columns else ""
-        return Row(name, tuple(map(int, words[:columns])), text)
+        text = words[columns] if len(words) > columns else b""
+        if len(text) > len(rest) - columns * _COLUMN:
+            self._odd.add(label)
+        return Row(name, tuple(map(int, words[:columns])), text.decode("utf-8", "surrogateescape").strip())
 
 
 _COLUMN = 11  # bytes; kernel/irq/proc.c: " %10u"
