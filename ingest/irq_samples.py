@@ -38,36 +38,30 @@ class IrqReader:
 
     def samples(self, table: Table, rates: Rates) -> tuple[IrqSample, ...]:
         """One for each row."""
-        rows, former, still = table.rows, self._rows, self._still
-        if table.cpus != self._cpus or rows.keys() != former.keys():
-            if table.cpus != self._cpus:
-                former, still = {}, {}
-            self.interrupts = _totals(table)
-        else:
-            self._add_moved(table, former)
-        self._rows, self._cpus, self.moved = rows, table.cpus, []
-        kept: dict[str, IrqSample] = {}
+        former, still = self._rows, self._still
+        if table.cpus != self._cpus:
+            former = {label: _under(row, self._cpus, table) for label, row in former.items() if label in table.rows}
+            still = {}
+        counted = table.rows.keys() == self._rows.keys() and table.cpus == self._cpus
+        totals = list(self.interrupts.values()) if counted else _totals(table)
+        self._rows, self._cpus, self._still, self.moved = table.rows, table.cpus, {}, []
         found = []
-        for label, row in rows.items():
-            before = former.get(label)
+        for label, row in table.rows.items():
+            before = former.get(label, row)
             if before is row:
-                sample = still.get(label) or self._sample(row, row, rates)
-                kept[label] = sample
+                sample = self._still[label] = still.get(label) or self._sample(row, (), rates)
             else:
-                sample = self._sample(row, before or row, rates)
+                pairs = enumerate(zip(before.counts, row.counts, strict=True))
+                changed = [(at, old, new) for at, (old, new) in pairs if old != new]
+                sample = self._sample(row, changed, rates)
                 self.moved.append((row, sample))
+                if counted:
+                    for at, old, new in changed:
+                        totals[at] += new - old
             found.append(sample)
-        self._still = kept
+        self.interrupts = dict(zip(table.cpus, totals, strict=True))
         self._group(found)
         return tuple(found)
-
-    def _add_moved(self, table: Table, former: Mapping[str, Row]) -> None:
-        totals = list(self.interrupts.values())
-        for label, row in table.rows.items():
-            before = former[label]
-            if before is not row:
-                totals = [total + new - old for total, new, old in zip(totals, row.counts, before.counts, strict=True)]
-        self.interrupts = dict(zip(table.cpus, totals, strict=True))
 
     def _group(self, samples: Iterable[IrqSample]) -> None:
         self.receiving = {}
@@ -75,12 +69,9 @@ class IrqReader:
             if sample.receives:
                 self.receiving.setdefault(sample.device, []).append(sample)
 
-    def _sample(self, row: Row, before: Row, rates: Rates) -> IrqSample:
+    def _sample(self, row: Row, changed: Iterable[tuple[int, int, int]], rates: Rates) -> IrqSample:
         cpus = self._cpus
-        steps = []
-        if before is not row:
-            pairs = zip(cpus, before.counts, row.counts, strict=True)
-            steps = [(cpu, step) for cpu, old, new in pairs if old != new and (step := rates.between(old, new))]
+        steps = [(cpus[at], step) for at, old, new in changed if (step := rates.between(old, new))]
         irq = self._known.get(row.label)
         # a number that serves somebody else by now is not what was read
         if irq is not None and irq.action not in row.text:
@@ -101,6 +92,13 @@ class IrqReader:
         )
 
 
-def _totals(table: Table) -> dict[int, int]:
+def _totals(table: Table) -> list[int]:
     counts = [row.counts for row in table.rows.values()]
-    return dict(zip(table.cpus, map(sum, zip(*counts, strict=True)), strict=True)) if counts else dict.fromkeys(table.cpus, 0)
+    return [sum(column) for column in zip(*counts, strict=True)] if counts else [0] * len(table.cpus)
+
+
+def _under(row: Row, cpus: tuple[int, ...], table: Table) -> Row:
+    """A row of the tick before, with the columns that the table has now; a CPU that is new begins with what it shows."""
+    counts = dict(zip(cpus, row.counts, strict=True))
+    now = zip(table.cpus, table.rows[row.label].counts, strict=True)
+    return Row(row.label, tuple(counts.get(cpu, count) for cpu, count in now), row.text)
