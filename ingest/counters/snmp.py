@@ -6,6 +6,8 @@ code. Where the names did not change since the last read, neither did their plac
 
 from collections.abc import Iterable
 
+_GROUPS = 64  # more than these files have
+
 
 class Parser:
     """Picks a few counters out of one of the two files, again and again.
@@ -20,6 +22,7 @@ class Parser:
             group, _, counter = name.partition(".")
             self._wanted.setdefault(group.encode(), set()).add(counter.encode())
         self._places: dict[bytes, list[tuple[str, int]]] = {}
+        self._unwanted: set[bytes] = set()
         self._last: dict[bytes, tuple[bytes, dict[str, int]]] = {}  # names -> values as they were, and what was found there
 
     def parse(self, raw: bytes) -> dict[str, int]:
@@ -29,9 +32,13 @@ class Parser:
         for names, values in zip(lines[::2], lines[1::2], strict=False):
             last = self._last.get(names)
             if last is None or last[0] != values:
+                if names in self._unwanted:
+                    continue
                 last = values, self._pick(names, values)
                 if last[1]:
                     self._last[names] = last
+                elif len(self._unwanted) < _GROUPS and names.partition(b":")[0] not in self._wanted:
+                    self._unwanted.add(names)
             found.update(last[1])
         return found
 

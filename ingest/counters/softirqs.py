@@ -1,5 +1,6 @@
 """/proc/softirqs: deferred work per CPU, by kind. Columns are the *possible* CPUs (fs/proc/softirqs.c); 32-bit counts."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,11 +16,21 @@ class Softirqs:
 def parse(raw: bytes) -> Softirqs:
     """The table; a line that is no row is left out."""
     header, _, body = raw.partition(b"\n")
-    cpus = tuple(int(word[3:]) for word in header.split() if word.startswith(b"CPU") and word[3:].isdigit())
+    cpus = _columns(header)
     rows = {}
     for line in body.split(b"\n"):
         label, colon, rest = line.partition(b":")
         counts = rest.split()
         if colon and counts and len(counts) >= len(cpus) and b"".join(counts).isdigit():
-            rows[label.strip().decode("ascii", "replace")] = tuple(map(int, counts[: len(cpus)]))
+            rows[_name(label)] = tuple(map(int, counts[: len(cpus)]))
     return Softirqs(cpus, rows)
+
+
+@functools.lru_cache(maxsize=8)
+def _columns(header: bytes) -> tuple[int, ...]:
+    return tuple(int(word[3:]) for word in header.split() if word.startswith(b"CPU") and word[3:].isdigit())
+
+
+@functools.lru_cache(maxsize=64)
+def _name(label: bytes) -> str:
+    return label.strip().decode("ascii", "replace")

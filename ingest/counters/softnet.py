@@ -11,6 +11,8 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+_EIGHT = {8}
+
 
 @dataclass(frozen=True, slots=True)
 class Softnet:
@@ -33,7 +35,7 @@ def parse(raw: bytes, online: Sequence[int]) -> tuple[Softnet, ...]:
     counted = len(lines) == len(online)
     for place, line in enumerate(lines):
         # eight digits each: half a word would be another number
-        if len(line) < 9 or any(len(word) != 8 for word in line) or (len(line) < 13 and not counted):
+        if len(line) < 9 or set(map(len, line)) != _EIGHT or (len(line) < 13 and not counted):
             continue
         try:
             words = struct.unpack(f">{len(line)}I", bytes.fromhex(b"".join(line).decode("ascii")))
