@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ingest.counters.interrupts import Row
 from ingest.counters.softirqs import Softirqs
@@ -27,8 +28,7 @@ class _Place:
     role: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Counts:
+class _Counts(NamedTuple):
     """What one CPU counted; None where it has no row."""
 
     softirqs: int

@@ -19,10 +19,9 @@ def parse(raw: bytes) -> Softirqs:
     cpus = _columns(header)
     rows = {}
     for line in body.split(b"\n"):
-        label, colon, rest = line.partition(b":")
-        counts = rest.split()
-        if colon and counts and len(counts) >= len(cpus) and b"".join(counts).isdigit():
-            rows[_name(label)] = tuple(map(int, counts[: len(cpus)]))
+        row = _row(line, len(cpus))
+        if row is not None:
+            rows[row[0]] = row[1]
     return Softirqs(cpus, rows)
 
 
@@ -31,6 +30,10 @@ def _columns(header: bytes) -> tuple[int, ...]:
     return tuple(int(word[3:]) for word in header.split() if word.startswith(b"CPU") and word[3:].isdigit())
 
 
-@functools.lru_cache(maxsize=64)
-def _name(label: bytes) -> str:
-    return label.strip().decode("ascii", "replace")
+@functools.lru_cache(maxsize=16)  # some kinds never move
+def _row(line: bytes, columns: int) -> tuple[str, tuple[int, ...]] | None:
+    label, colon, rest = line.partition(b":")
+    counts = rest.split()
+    if not colon or not counts or len(counts) < columns or not b"".join(counts).isdigit():
+        return None
+    return label.strip().decode("ascii", "replace"), tuple(map(int, counts[:columns]))
