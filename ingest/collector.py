@@ -110,7 +110,7 @@ class Collector:
         interval_s = (now_ns - self._last_ns) / 1e9 if self._sequence else 0.0
         self._rates.begin(interval_s)
         table = self._parser.parse(self._files["interrupts"].read() or b"")
-        if set(table.cpus) - set(self._topology.online):  # a CPU came online
+        if not self._topology.online.issuperset(table.cpus):  # a CPU came online
             events = (*events, *self._refresh())
         # the columns of the table are the CPUs that are online now; the topology was read some seconds ago
         rows = softnet.parse(self._files["softnet"].read() or b"", table.cpus or sorted(self._topology.online))

@@ -100,8 +100,9 @@ def _sample(place: _Place, interrupts: int, causes: Iterable[_Cause], last: _Cou
         if (rate, name) > (top_rate, top):
             top_rate, top = rate, name
     busy, steal = _shares(last.spent, now.spent, rates)
-    row, former = now.row, last.row or now.row
-    between, per_s = rates.between, rates.per_s
+    row = now.row
+    packets_per_s, drops_per_s, squeezes_per_s = _received(last.row, row, rates)
+    soft_still, between, per_s = last[:2] == now[:2], rates.between, rates.per_s
     return CoreSample(
         cpu=place.cpu,
         node=place.node,
@@ -110,7 +111,7 @@ def _sample(place: _Place, interrupts: int, causes: Iterable[_Cause], last: _Cou
         llc=place.llc,
         siblings=place.siblings,
         role=place.role,
-        interruptions_per_s=sum([rate for rate, _, _ in causes]),
+        interruptions_per_s=sum([rate for rate, _, _ in causes]) if causes else 0.0,
         top_cause=top,
         top_cause_per_s=top_rate,
         interrupts=interrupts,
@@ -118,17 +119,28 @@ def _sample(place: _Place, interrupts: int, causes: Iterable[_Cause], last: _Cou
         timer_per_s=by_kind["timer"],
         ipi_per_s=by_kind["ipi"],
         softirqs=now.softirqs,
-        softirqs_per_s=per_s(between(last.softirqs, now.softirqs)),
-        net_rx_per_s=per_s(between(last.net_rx, now.net_rx)),
+        softirqs_per_s=0.0 if soft_still else per_s(between(last.softirqs, now.softirqs)),
+        net_rx_per_s=0.0 if soft_still else per_s(between(last.net_rx, now.net_rx)),
         packets=row.packets if row else 0,
-        packets_per_s=per_s(between(former.packets, row.packets)) if row and former else 0.0,
+        packets_per_s=packets_per_s,
         backlog_drops=row.drops if row else 0,
-        backlog_drops_per_s=per_s(between(former.drops, row.drops)) if row and former else 0.0,
+        backlog_drops_per_s=drops_per_s,
         squeezes=row.squeezes if row else 0,
-        squeezes_per_s=per_s(between(former.squeezes, row.squeezes)) if row and former else 0.0,
+        squeezes_per_s=squeezes_per_s,
         busy_percent=busy,
         steal_percent=steal,
     )
+
+
+def _received(last: Softnet | None, now: Softnet | None, rates: Rates) -> tuple[float, float, float]:
+    """Packets, drops and squeezes per second."""
+    if now is None or last is None or last == now:
+        return 0.0, 0.0, 0.0
+    between, per_s = rates.between, rates.per_s
+    packets = per_s(between(last.packets, now.packets))
+    if last.drops == now.drops and last.squeezes == now.squeezes:
+        return packets, 0.0, 0.0
+    return packets, per_s(between(last.drops, now.drops)), per_s(between(last.squeezes, now.squeezes))
 
 
 def _shares(last: CpuTime | None, now: CpuTime | None, rates: Rates) -> tuple[float, float]:

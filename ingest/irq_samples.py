@@ -38,19 +38,21 @@ class IrqReader:
 
     def samples(self, table: Table, rates: Rates) -> tuple[IrqSample, ...]:
         """One for each row."""
-        former, still = self._rows, self._still
+        former = self._rows
+        counted = table.rows.keys() == former.keys() and table.cpus == self._cpus
         if table.cpus != self._cpus:
             former = {label: _under(row, self._cpus, table) for label, row in former.items() if label in table.rows}
-            still = {}
-        counted = table.rows.keys() == self._rows.keys() and table.cpus == self._cpus
-        totals = list(self.interrupts.values()) if counted else _totals(table)
-        self._rows, self._cpus, self._still, self.moved = table.rows, table.cpus, {}, []
+        if not counted:
+            self._still = {}
+        still, totals = self._still, list(self.interrupts.values()) if counted else _totals(table)
+        self._rows, self._cpus, self.moved = table.rows, table.cpus, []
         found = []
         for label, row in table.rows.items():
             before = former.get(label, row)
             if before is row:
-                sample = self._still[label] = still.get(label) or self._sample(row, (), rates)
+                sample = still.get(label) or still.setdefault(label, self._sample(row, (), rates))
             else:
+                still.pop(label, None)
                 pairs = enumerate(zip(before.counts, row.counts, strict=True))
                 changed = [(at, old, new) for at, (old, new) in pairs if old != new]
                 sample = self._sample(row, changed, rates)
@@ -60,14 +62,11 @@ class IrqReader:
                         totals[at] += new - old
             found.append(sample)
         self.interrupts = dict(zip(table.cpus, totals, strict=True))
-        self._group(found)
-        return tuple(found)
-
-    def _group(self, samples: Iterable[IrqSample]) -> None:
         self.receiving = {}
-        for sample in samples:
+        for sample in found:
             if sample.receives:
                 self.receiving.setdefault(sample.device, []).append(sample)
+        return tuple(found)
 
     def _sample(self, row: Row, changed: Iterable[tuple[int, int, int]], rates: Rates) -> IrqSample:
         cpus = self._cpus
