@@ -31,17 +31,16 @@ def soak(image: Image, packets: int) -> tuple[int, int, int, float]:
     walker = NativeWalker([image.area()], FOLLOWING, NOW_NS)
     total: Walked = NOTHING
     started = taken = time.monotonic()
-    warm_kib = passes = 0
-    gap_each = -1
+    warm_kib, passes = 0, 1
+    image.rearm()
+    walker.drain()
+    (stream,) = walker.followed(histograms=False).streams
+    gaps, step = stream.lost, stream.received + stream.lost
     while passes * image.packets < packets:
+        image.advance(step)
         image.rearm()
         walker.drain()
         passes += 1
-        (stream,) = walker.followed(histograms=False).streams if passes == 1 else (None,)
-        if stream is not None:
-            gap_each = stream.lost
-            step = stream.received + stream.lost
-        image.advance(step)
         if time.monotonic() - taken >= 1.0:
             total = total.merged(walker.take()[0])
             walker.followed()
@@ -51,7 +50,7 @@ def soak(image: Image, packets: int) -> tuple[int, int, int, float]:
     (stream,) = walker.followed().streams
     seconds = time.monotonic() - started
     expected = (passes * image.packets, passes * image.packets, total.latency.total)
-    if expected != (total.packets, stream.received, total.packets) or stream.duplicate or stream.lost < passes * gap_each:
+    if expected != (total.packets, stream.received, total.packets) or stream.duplicate or stream.lost < passes * gaps:
         raise DisagreementError(f"walked {passes} x {image.packets}, counted {total.packets}, followed {stream.received}")
     end_kib = resident_kib()
     return total.packets, warm_kib or end_kib, end_kib, seconds
