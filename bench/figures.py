@@ -44,7 +44,7 @@ class Figure:
         elif self.at_least is not None:
             target = f">= {self.at_least:g}"
         verdict = {True: "met", False: "MISSED", None: ""}[self.met]
-        value = f"{self.value:,.2f}" if abs(self.value) < 1000 else f"{self.value:,.0f}"
+        value = f"{self.value:,.0f}" if abs(self.value) >= 1000 else f"{self.value:.{4 if 0 < abs(self.value) < 0.1 else 2}f}"
         return f"  {self.name:54}{value:>11} {self.unit:4}{target:>10}  {verdict:7}{self.note}".rstrip()
 
 

@@ -72,11 +72,11 @@ class Parser:
                 at += len(last)
                 continue
             end = raw.find(b"\n", at) + 1
-            label, colon, rest = raw[at:end].partition(b":")
-            if not end or not colon or not last.startswith(label + b":"):
+            label = last[: last.index(b":")]
+            if not end or not raw.startswith(label + b":", at):
                 return False
-            changed[place] = raw[at:end]
-            row = self._known[label] = self._row(label, rest, last[len(label) + 1 :])
+            line = changed[place] = raw[at:end]
+            row = self._known[label] = self._row(label, line, last)
             rows[row.label] = row
             at = end
         if at != len(raw):
@@ -87,31 +87,33 @@ class Parser:
         return True
 
     def _whole(self, body: bytes) -> None:
-        former = dict(each.partition(b":")[::2] for each in self._lines) if self._plain else {}
+        former = {each[: each.index(b":")]: each for each in self._lines} if self._plain else {}
         known, self._rows = {}, {}
         lines = [line + b"\n" for line in body.split(b"\n")]
         count = 0
         for line in lines:
-            label, colon, rest = line.partition(b":")
-            if colon:
-                row = known[label] = self._row(label, rest, former.get(label))
+            colon = line.find(b":")
+            if colon >= 0:
+                label = line[:colon]
+                row = known[label] = self._row(label, line, former.get(label))
                 self._rows[row.label] = row
                 count += 1
         self._known = known
         self._plain = count == len(self._rows) == len(known) == len(lines) - 1 and body.endswith(b"\n")
         self._lines = lines[:-1] if self._plain else []
 
-    def _row(self, label: bytes, rest: bytes, last: bytes | None) -> Row:
-        """The row of a line, whose part behind the label was ``last`` before."""
+    def _row(self, label: bytes, line: bytes, last: bytes | None) -> Row:
+        """The row of a line, which was ``last`` before."""
         columns = len(self._cpus)
         if last is not None:
             before = self._known[label]
-            if last == rest:
+            if last == line:
                 return before
             if columns >= 2 * _CHUNK and label not in self._odd:
-                counts = _few_counts(rest, last, before.counts)
+                counts = _few_counts(line, last, len(label) + 1, before.counts)
                 if counts is not None:
                     return Row(before.label, counts, before.text)
+        rest = line[len(label) + 1 :]
         name, words = label.strip().decode("ascii", "replace"), rest.split(None, columns)
         if name in _WHOLE_MACHINE or len(words) < columns or not b"".join(words[:columns]).isdigit():
             self._odd.add(label)
@@ -126,27 +128,29 @@ _COLUMN = 11  # bytes; kernel/irq/proc.c: " %10u"
 _CHUNK = 16  # columns
 
 
-def _few_counts(rest: bytes, last: bytes, counts: tuple[int, ...]) -> tuple[int, ...] | None:
+def _few_counts(line: bytes, last: bytes, start: int, counts: tuple[int, ...]) -> tuple[int, ...] | None:
     """The counts of a row by what changed in it; None where it has another form, another text, or moved everywhere."""
-    end, step = len(counts) * _COLUMN, _CHUNK * _COLUMN
-    if rest[end:] != last[end:] or not _regular(rest, end) or not _regular(last, end):
+    end, step = start + len(counts) * _COLUMN, _CHUNK * _COLUMN
+    if line[end:] != last[end:] or not _regular(line, start, end) or not _regular(last, start, end):
         return None
-    starts = [at for at in range(0, end, step) if rest[at : at + step] != last[at : at + step]]
-    if len(starts) * step * 2 > end:
+    starts = [at for at in range(start, end, step) if line[at : at + step] != last[at : at + step]]
+    if len(starts) * _CHUNK * 2 > len(counts):
         return None
     found = list(counts)
     for at in starts:
-        part = rest[at : min(end, at + step)]
+        part = line[at : min(end, at + step)]
         words = part.split()
         if len(words) * _COLUMN != len(part) or not b"".join(words).isdigit():
             return None
-        found[at // _COLUMN : at // _COLUMN + len(words)] = map(int, words)
+        place = (at - start) // _COLUMN
+        found[place : place + len(words)] = map(int, words)
     return tuple(found)
 
 
-def _regular(rest: bytes, end: int) -> bool:
+def _regular(line: bytes, start: int, end: int) -> bool:
     """Whether each column begins with a blank and ends with a digit, so that words do not reach over its borders."""
-    return rest[:end:_COLUMN].isspace() and rest[_COLUMN - 1 : end : _COLUMN].isdigit() and len(rest) >= end
+    last = line[start + _COLUMN - 1 : end : _COLUMN]
+    return line[start:end:_COLUMN].isspace() and last.isdigit() and len(line) >= end
 
 
 def _parse_odd(name: str, words: list[bytes], columns: int) -> Row:
