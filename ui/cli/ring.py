@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EPILOG = """\
 modes:
   latency     fixed frames, read every 100 us while packets come (default)
-  throughput  the kernel hands over blocks: a quarter of the CPU time, but up to a millisecond late
+  throughput  the kernel hands over blocks, read every 2 ms: a tenth of the CPU time, but some milliseconds late
 
 A packet ring is a tap: it takes nothing away from the programs that receive. Every packet that the kernel offers to it is
 either read or reported as dropped; `unaccounted` is 0, or something is wrong. `core` is the CPU on which the kernel received
