@@ -1,5 +1,7 @@
 """Sequence accounting in Python, number by number as ``sequence.h`` does it: the oracle of the native one."""
 
+import operator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ingest.histogram import BUCKETS, Histogram, bucket_of
@@ -22,6 +24,12 @@ class Latencies:
             return
         self.buckets[bucket_of(value_ns)] += 1
         self.max_ns = max(self.max_ns, value_ns)
+
+    def add_counted(self, buckets: Iterable[int], negative: int, max_ns: int) -> None:
+        """Values that were sorted into buckets already."""
+        self.buckets = list(map(operator.add, self.buckets, buckets))
+        self.negative += negative
+        self.max_ns = max(self.max_ns, max_ns)
 
     def read(self) -> Histogram:
         """The same as plain data."""
@@ -58,7 +66,8 @@ class SequencedStream:
     outside_run: int = 0
     resets: int = 0
     heartbeats: int = 0
-    seen: set[int] = field(default_factory=set)  # numbers of the window below ``expected``
+    marked: int = 0  # numbers from here up to ``expected`` came, and are not in ``seen`` yet
+    seen: set[int] = field(default_factory=set)  # numbers of the window below ``marked``
     latency: Latencies = field(default_factory=Latencies)
     sent: Latencies = field(default_factory=Latencies)
     nearest_ns: int | None = None
@@ -66,7 +75,7 @@ class SequencedStream:
     def start(self, numbers: Numbers) -> None:
         """Begins with a datagram: nothing before it counts."""
         self.seen.clear()
-        self.first = self.expected = numbers.sequence
+        self.first = self.marked = self.expected = numbers.sequence
         self.newest_stamp = self.begun_stamp = numbers.stamp
         self.outside_run = 0
         self.former_epoch, self.epoch = self.epoch if self.started else numbers.epoch, numbers.epoch
@@ -75,18 +84,32 @@ class SequencedStream:
 
     def advance(self, sequence: int, count: int) -> None:
         """The newest numbers, behind a gap or not."""
-        self.lost += sequence - self.expected
+        gap = sequence - self.expected
+        if gap:
+            self.settle()
+            self.marked = sequence
+            self.lost += gap
         self.received += count
         self.expected = sequence + count
-        if count == 1:
-            self.seen.add(sequence)
-        else:
-            self.seen.update(range(max(sequence, self.expected - WINDOW), self.expected))
+
+    def go_on(self, count: int, heartbeats: int, stamp: int) -> None:
+        """Datagrams of this epoch that follow each other without a gap from ``expected`` on; ``stamp``: of the last."""
+        self.expected += count
+        self.received += count
+        self.heartbeats += heartbeats
+        self.outside_run = 0
+        self.newest_stamp = stamp
+
+    def settle(self) -> None:
+        """Writes down which numbers came in order since."""
+        self.seen.update(range(max(self.marked, self.expected - WINDOW), self.expected))
+        self.marked = self.expected
         if len(self.seen) > 2 * WINDOW:
             self.seen = {number for number in self.seen if number >= self.expected - WINDOW}
 
     def late(self, numbers: Numbers) -> None:
         """Numbers behind the newest: lost before, or repeated."""
+        self.settle()
         old = min(numbers.count, self.expected - numbers.sequence)
         for number in range(numbers.sequence, numbers.sequence + old):
             if number in self.seen:

@@ -33,6 +33,7 @@ from ingest.rings.walk import Ended, WalkerMissing
 
 _V2_FRAME = struct.Struct("=IIIHHII")  # status, length, captured, mac, net, seconds, nanoseconds
 _V3_FRAME = struct.Struct("=IIIIIIHH")  # next, seconds, nanoseconds, captured, length, status, mac, net
+_V3_NEXT = struct.Struct("=I")
 _V3_BLOCK = struct.Struct("=II")  # packets, offset of the first, at byte 12
 _LINK = struct.Struct(">2xH6xB")  # ethertype, packet type
 _V2_VLAN, _V3_VLAN = 24, 32  # tp_vlan_tci; tp_vlan_tpid 2 and 4 bytes behind
@@ -79,8 +80,8 @@ def _vlan_tag(buffer: memoryview, at: int, version: int, status: int) -> bytes:
     return struct.pack(">HH", kind, control)
 
 
-class _RingWalk:
-    """One ring's cursor and counters."""
+class RingWalk:
+    """One ring's cursor and counters; see ``ingest.rings.walk.Walker`` for what its methods do."""
 
     def __init__(self, area: Area, sequences: Sequences | None, fixed_now_ns: int, fence: Callable[[], None]) -> None:
         self._area = area
@@ -140,11 +141,7 @@ class _RingWalk:
             now = self._now()
             for _ in range(ready):
                 start = self._cursor * size
-                status, length, captured, mac, net, seconds, nanoseconds = _V2_FRAME.unpack_from(self._bytes, start)
-                if mac < V2_HEADER:
-                    self._malformed_frames += 1
-                else:
-                    self._account(start, size, V2_LINK, length, captured, mac, net, seconds, nanoseconds, status, now)
+                self._fixed_frame(start, now)
                 self._fence()
                 words[start >> 2] = 0
                 self._cursor = self._cursor + 1 if self._cursor + 1 < units else 0
@@ -160,16 +157,34 @@ class _RingWalk:
             if not words[status_word] & STATUS_USER:
                 break
             self._fence()
-            self._block(start, size)
+            self._block(start, self._now())
             self._fence()
             words[status_word] = 0
             self._cursor = self._cursor + 1 if self._cursor + 1 < units else 0
             blocks += 1
         return blocks
 
-    def _block(self, start: int, size: int) -> None:
+    def _fixed_frame(self, start: int, now: int) -> None:
+        """One frame of V2."""
+        status, length, captured, mac, net, seconds, nanoseconds = _V2_FRAME.unpack_from(self._bytes, start)
+        if mac < V2_HEADER:
+            self._malformed_frames += 1
+        else:
+            room = self._area.unit_bytes
+            self._account(start, room, V2_LINK, length, captured, mac, net, seconds, nanoseconds, status, now)
+
+    def _packed_frame(self, start: int, room: int, now: int) -> None:
+        """One frame of V3, of which no byte lies ``room`` behind its start."""
+        _, seconds, nanoseconds, captured, length, status, mac, net = _V3_FRAME.unpack_from(self._bytes, start)
+        if mac < V3_HEADER:
+            self._malformed_frames += 1
+        else:
+            self._account(start, room, V3_LINK, length, captured, mac, net, seconds, nanoseconds, status, now)
+
+    def _block(self, start: int, now: int) -> None:
+        """One block, as the chain of its frames goes."""
+        size = self._area.unit_bytes
         packets, at = _V3_BLOCK.unpack_from(self._bytes, start + 12)
-        now = self._now()
         if packets > size // V3_HEADER:
             self._malformed_blocks += 1
             return
@@ -177,16 +192,14 @@ class _RingWalk:
             if at < V3_BLOCK_HEADER or at > size - V3_HEADER:
                 self._malformed_blocks += 1
                 return
-            following, seconds, nanoseconds, captured, length, status, mac, net = _V3_FRAME.unpack_from(self._bytes, start + at)
+            (following,) = _V3_NEXT.unpack_from(self._bytes, start + at)
             room = size - at
-            if left > 1 and (following < V3_HEADER or following > room):
+            if left == 1:
+                following = room  # the last frame's is 0
+            elif following < V3_HEADER or following > room:
                 self._malformed_blocks += 1
                 return
-            if mac < V3_HEADER:
-                self._malformed_frames += 1
-            else:
-                size_here = following if left > 1 else room
-                self._account(start + at, size_here, V3_LINK, length, captured, mac, net, seconds, nanoseconds, status, now)
+            self._packed_frame(start + at, following, now)
             at += following
 
     def _account(
@@ -237,10 +250,13 @@ class PythonWalker:
     name = "python"
 
     def __init__(self, areas: Sequence[Area], following: Following | None = None, fixed_now_ns: int = 0) -> None:
-        fence = memory_fence()
+        self._fence = memory_fence()
         self._sequences = Sequences(following) if following is not None else None
-        self._rings = [_RingWalk(area, self._sequences, fixed_now_ns, fence) for area in areas]
+        self._rings = self._ring_walks(areas, fixed_now_ns)
         self._stopped = False
+
+    def _ring_walks(self, areas: Sequence[Area], fixed_now_ns: int) -> Sequence[RingWalk]:
+        return [RingWalk(area, self._sequences, fixed_now_ns, self._fence) for area in areas]
 
     def drain(self) -> int:
         """See Walker."""

@@ -293,8 +293,22 @@ PACKETS = st.builds(
 )
 OFFSETS = st.integers(0, 40)
 BYTES = st.frozensets(st.integers(0, 255), max_size=200)
+def framing_of(*, high_mask: int, sequence_width: int, flag_width: int, chain_width: int, count_width: int, **fields) -> Framing:
+    """Whatever was drawn, but for what a framing refuses to be."""
+    fields["flag_ignored"] = fields["flag_ignored"] - fields["flag_resets"] if flag_width else frozenset()
+    fields["flag_resets"] = fields["flag_resets"] if flag_width else frozenset()
+    return Framing(
+        high_mask=high_mask,
+        sequence_width=4 if high_mask else sequence_width,
+        flag_width=flag_width,
+        chain_width=chain_width,
+        count_width=0 if chain_width else count_width,
+        **fields,
+    )
+
+
 FRAMINGS_OF_ANY_KIND = st.builds(
-    Framing,
+    framing_of,
     name=st.just("any"),
     sequence_offset=OFFSETS,
     sequence_width=st.sampled_from([4, 8]),
