@@ -102,7 +102,7 @@ class Sequences:
         if flag in framing.flag_ignored:
             self._ignored += 1
             return None
-        if len(data) < _needed(framing):
+        if len(data) < needed(framing):
             self._unread += 1
             return None
         order: Literal["big", "little"] = "big" if framing.big_endian else "little"
@@ -113,6 +113,8 @@ class Sequences:
         if sequence > LAST_SEQUENCE:
             self._unread += 1
             return None
+        if framing.high_mask:
+            sequence |= (data[framing.high_offset] & framing.high_mask) // (framing.high_mask & -framing.high_mask) << 32
         count = _chained(framing, data, order) if framing.chain_width else _count(framing, data, order)
         return Numbers(sequence, count, _epoch(framing, data), stamp_ns, flag in framing.flag_resets)
 
@@ -130,7 +132,8 @@ class Sequences:
             self._unfollowed += 1
             return
         stream, framing, line = self._streams.setdefault(key, (SequencedStream(), framing, line))
-        numbers = _whole(framing, stream, numbers, data)
+        if is_narrow(framing):
+            numbers = replace(numbers, sequence=whole(stream, numbers.sequence))
         stream.follow(numbers)
         if latency_ns is not None:
             stream.latency.add(latency_ns)
@@ -197,7 +200,8 @@ class Sequences:
         )
 
 
-def _needed(framing: Framing) -> int:
+def needed(framing: Framing) -> int:
+    """Bytes of payload that hold all of its fields."""
     ends = [
         (framing.sequence_offset, framing.sequence_width),
         (framing.count_offset, framing.count_width),
@@ -238,17 +242,17 @@ def _epoch(framing: Framing, data: bytes) -> bytes:
     return bytes((raw[0] & framing.epoch_mask,)) if framing.epoch_mask and raw else raw
 
 
-def _whole(framing: Framing, stream: SequencedStream, numbers: Numbers, data: bytes) -> Numbers:
-    """The number with those bits that the field does not hold."""
-    sequence = numbers.sequence
-    if framing.high_mask:
-        sequence |= (data[framing.high_offset] & framing.high_mask) // (framing.high_mask & -framing.high_mask) << 32
-    elif framing.sequence_width == 4 and not stream.started:
-        sequence |= 1 << 32
-    elif framing.sequence_width == 4:  # 0 comes after 4294967295: the number that is nearest to the expected
-        step = (sequence - stream.expected) & 0xFFFFFFFF
-        sequence = stream.expected + step - (step >> 31 << 32)
-    return replace(numbers, sequence=sequence)
+def is_narrow(framing: Framing) -> bool:
+    """Whether a number is less than the whole one: 0 comes after 4294967295."""
+    return framing.sequence_width == 4 and not framing.high_mask
+
+
+def whole(stream: SequencedStream, sequence: int) -> int:
+    """The number that a narrow one stands for: that nearest to the expected."""
+    if not stream.started:
+        return sequence | 1 << 32
+    step = (sequence - stream.expected) & 0xFFFFFFFF
+    return stream.expected + step - (step >> 31 << 32)
 
 
 def _timed(framing: Framing, stream: SequencedStream, data: bytes, now_ns: int) -> None:

@@ -33,8 +33,8 @@ from ingest.rings.walk import Ended, WalkerMissing
 
 _V2_FRAME = struct.Struct("=IIIHHII")  # status, length, captured, mac, net, seconds, nanoseconds
 _V3_FRAME = struct.Struct("=IIIIIIHH")  # next, seconds, nanoseconds, captured, length, status, mac, net
-_V3_NEXT = struct.Struct("=I")
-_V3_BLOCK = struct.Struct("=II")  # packets, offset of the first, at byte 12
+V3_NEXT = struct.Struct("=I")
+V3_BLOCK = struct.Struct("=II")  # packets, offset of the first, at byte 12
 _LINK = struct.Struct(">2xH6xB")  # ethertype, packet type
 _V2_VLAN, _V3_VLAN = 24, 32  # tp_vlan_tci; tp_vlan_tpid 2 and 4 bytes behind
 _STATUS_VLAN_TPID = 1 << 6
@@ -81,7 +81,7 @@ def _vlan_tag(buffer: memoryview, at: int, version: int, status: int) -> bytes:
 
 
 class RingWalk:
-    """One ring's cursor and counters; see ``ingest.rings.walk.Walker`` for what its methods do."""
+    """One ring's cursor and counters."""
 
     def __init__(self, area: Area, sequences: Sequences | None, fixed_now_ns: int, fence: Callable[[], None]) -> None:
         self._area = area
@@ -95,17 +95,18 @@ class RingWalk:
         self._clear()
 
     def _clear(self) -> None:
-        self._packets = self._octets = self._truncated = self._losing = self._unstamped = 0
+        self._packets = self._length = self._truncated = self._losing = self._unstamped = 0
         self._malformed_frames = self._malformed_blocks = 0
         self._kinds = dict.fromkeys(KINDS, 0)
         self._latency = Latencies()
 
     def take(self) -> Walked:
+        """The counters since the last take."""
         if not (self._packets or self._malformed_frames or self._malformed_blocks):
             return NOTHING
         taken = Walked(
             packets=self._packets,
-            bytes=self._octets,
+            bytes=self._length,
             truncated=self._truncated,
             malformed_frames=self._malformed_frames,
             malformed_blocks=self._malformed_blocks,
@@ -118,10 +119,12 @@ class RingWalk:
         return taken
 
     def close(self) -> None:
+        """Lets go of the memory."""
         self._words.release()
         self._bytes.release()
 
     def drain(self) -> int:
+        """Reads and hands back what is ready, at most one turn. Returns frames (V2) or blocks (V3)."""
         return self._drain_frames() if self._area.version == V2 else self._drain_blocks()
 
     def _now(self) -> int:
@@ -182,25 +185,34 @@ class RingWalk:
             self._account(start, room, V3_LINK, length, captured, mac, net, seconds, nanoseconds, status, now)
 
     def _block(self, start: int, now: int) -> None:
-        """One block, as the chain of its frames goes."""
+        """One block."""
+        frames, room, broken = self._chain(start)
+        for at, size in zip(frames, room, strict=True):
+            self._packed_frame(at, size, now)
+        self._malformed_blocks += broken
+
+    def _chain(self, start: int) -> tuple[list[int], list[int], bool]:
+        """Where the frames of a block begin, how much room each has, and whether the chain broke behind them."""
         size = self._area.unit_bytes
-        packets, at = _V3_BLOCK.unpack_from(self._bytes, start + 12)
+        size = self._area.unit_bytes
+        packets, at = V3_BLOCK.unpack_from(self._bytes, start + 12)
+        frames: list[int] = []
+        rooms: list[int] = []
         if packets > size // V3_HEADER:
-            self._malformed_blocks += 1
-            return
+            return frames, rooms, True
         for left in range(packets, 0, -1):
             if at < V3_BLOCK_HEADER or at > size - V3_HEADER:
-                self._malformed_blocks += 1
-                return
-            (following,) = _V3_NEXT.unpack_from(self._bytes, start + at)
+                return frames, rooms, True
             room = size - at
-            if left == 1:
-                following = room  # the last frame's is 0
-            elif following < V3_HEADER or following > room:
-                self._malformed_blocks += 1
-                return
-            self._packed_frame(start + at, following, now)
+            following = room  # the last frame's is 0
+            if left > 1:
+                (following,) = V3_NEXT.unpack_from(self._bytes, start + at)
+                if following < V3_HEADER or following > room:
+                    return frames, rooms, True
+            frames.append(start + at)
+            rooms.append(following)
             at += following
+        return frames, rooms, False
 
     def _account(
         self,
@@ -221,7 +233,7 @@ class RingWalk:
             self._malformed_frames += 1
             return
         self._packets += 1
-        self._octets += length
+        self._length += length
         if captured < length:
             self._truncated += 1
         stamp_ns = seconds * _SECOND_NS + nanoseconds
@@ -250,13 +262,16 @@ class PythonWalker:
     name = "python"
 
     def __init__(self, areas: Sequence[Area], following: Following | None = None, fixed_now_ns: int = 0) -> None:
-        self._fence = memory_fence()
-        self._sequences = Sequences(following) if following is not None else None
-        self._rings = self._ring_walks(areas, fixed_now_ns)
+        fence = memory_fence()
+        self._sequences = self._sequences_of(following) if following is not None else None
+        self._rings = [self._ring_of(area, fixed_now_ns, fence) for area in areas]
         self._stopped = False
 
-    def _ring_walks(self, areas: Sequence[Area], fixed_now_ns: int) -> Sequence[RingWalk]:
-        return [RingWalk(area, self._sequences, fixed_now_ns, self._fence) for area in areas]
+    def _sequences_of(self, following: Following) -> Sequences:
+        return Sequences(following)
+
+    def _ring_of(self, area: Area, fixed_now_ns: int, fence: Callable[[], None]) -> RingWalk:
+        return RingWalk(area, self._sequences, fixed_now_ns, fence)
 
     def drain(self) -> int:
         """See Walker."""

@@ -14,18 +14,32 @@ from ingest.histogram import Histogram
 from ingest.rings.layout import V2, Area, Following, Framing, Group
 from ingest.rings.walk import Walker, WalkerMissing, open_walker
 from ingest.rings.walk_native import NativeWalker
+from ingest.rings.walk_numpy import NumpyWalker
 from ingest.rings.walk_python import PythonWalker, memory_fence
 
 MOLD_FRAMING = parse_feed("moldudp64")
 MOLD = Following((MOLD_FRAMING,))
 
 
-@pytest.fixture(params=["native", "python"])
-def kind(request: pytest.FixtureRequest) -> type[NativeWalker | PythonWalker]:
-    if request.param == "python":
-        return PythonWalker
-    native_or_skip()
-    return NativeWalker
+class EveryColumn(NumpyWalker):
+    """Reads even a single packet as a column, and never many at once."""
+
+    few, many = 1, 7
+
+
+KINDS: dict[str, type[Walker]] = {
+    "native": NativeWalker,
+    "numpy": NumpyWalker,
+    "columns": EveryColumn,
+    "python": PythonWalker,
+}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> type[Walker]:
+    if request.param == "native":
+        native_or_skip()
+    return KINDS[request.param]
 
 
 def native_or_skip() -> None:
@@ -293,7 +307,11 @@ PACKETS = st.builds(
 )
 OFFSETS = st.integers(0, 40)
 BYTES = st.frozensets(st.integers(0, 255), max_size=200)
-def framing_of(*, high_mask: int, sequence_width: int, flag_width: int, chain_width: int, count_width: int, **fields) -> Framing:
+
+
+def framing_of(
+    *, high_mask: int, sequence_width: int, flag_width: int, chain_width: int, count_width: int, **fields
+) -> Framing:
     """Whatever was drawn, but for what a framing refuses to be."""
     fields["flag_ignored"] = fields["flag_ignored"] - fields["flag_resets"] if flag_width else frozenset()
     fields["flag_resets"] = fields["flag_resets"] if flag_width else frozenset()
@@ -373,6 +391,15 @@ def rings(draw: st.DrawFn) -> Area:
     return replace(area, stamp_kind=stamp_kind, super_bytes=draw(st.sampled_from([0, 90, 9018])))
 
 
+def agreed(areas: list[Area], following: Following | None) -> tuple[object, ...]:
+    """What all walkers say, each with memory of its own."""
+    native_or_skip()
+    native = outcome(NativeWalker, areas, following)
+    for kind in (PythonWalker, NumpyWalker, EveryColumn):
+        assert outcome(kind, areas, following) == native, kind
+    return native
+
+
 def outcome(kind: type[Walker], areas: list[Area], framing: Following | None) -> tuple[object, ...]:
     copies = [replace(area, memory=bytearray(area.memory)) for area in areas]
     walker = kind(copies, framing, NOW_NS)
@@ -384,19 +411,14 @@ def outcome(kind: type[Walker], areas: list[Area], framing: Following | None) ->
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(rings(), min_size=1, max_size=3), FRAMING)
-def test_native_and_python_agree(areas: list[Area], framing: Following | None) -> None:
-    native_or_skip()
-    native = outcome(NativeWalker, areas, framing)
-    python = outcome(PythonWalker, areas, framing)
-    assert native == python
-    for walked in native[1]:
+def test_the_walkers_agree(areas: list[Area], framing: Following | None) -> None:
+    for walked in agreed(areas, framing)[1]:
         assert walked.latency.total + walked.unstamped == walked.packets
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 1 << 32), st.sampled_from([2, 3]))
-def test_native_and_python_agree_on_noise(seed: int, version: int) -> None:
-    native_or_skip()
+def test_the_walkers_agree_on_noise(seed: int, version: int) -> None:
     noise = random.Random(seed)
     memory = bytearray(noise.randbytes(8 * 1024))
     size = 256 if version == V2 else 2048
@@ -405,7 +427,7 @@ def test_native_and_python_agree_on_noise(seed: int, version: int) -> None:
         if version == 3:
             struct.pack_into("=II", memory, unit * size + 12, noise.randint(0, 40), noise.choice([48, 48, 56, 2000]))
     area = Area(memory, version, size, len(memory) // size)
-    assert outcome(NativeWalker, [area], MOLD) == outcome(PythonWalker, [area], MOLD)
+    agreed([area], MOLD)
 
 
 STEPS = st.lists(
@@ -426,11 +448,10 @@ STEPS = st.lists(
 
 @settings(max_examples=200, deadline=None)
 @given(STEPS, st.integers(0, 2000))
-def test_native_and_python_agree_on_what_comes_mostly_in_order(
+def test_the_walkers_agree_on_what_comes_mostly_in_order(
     steps: list[tuple[int, int, bytes, int, int, bytes, int, int, int | None]], age_ns: int
 ) -> None:
     """Blocks as feeds fill them: here the native walker goes its short way, and has to leave it for whatever is odd."""
-    native_or_skip()
     following, packets = {1: 1000, 2: 1000}, []
     for off, count, session, group, status, body, packet_type, older_ns, length in steps:
         number = max(0, following[group] + off)
@@ -444,19 +465,17 @@ def test_native_and_python_agree_on_what_comes_mostly_in_order(
     images = [block(packets[at : at + 20], 65536) for at in range(0, len(packets), 20)]
     area = blocks(images, max(1, len(images)))
     for chosen in (MOLD, Following((MOLD_FRAMING, parse_feed("iex_tp")), 1)):
-        assert outcome(NativeWalker, [area], chosen) == outcome(PythonWalker, [area], chosen)
+        agreed([area], chosen)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 60), st.integers(0, 4), st.integers(0, 3)), max_size=80))
-def test_native_and_python_agree_on_disorder(numbers: list[tuple[int, int, int]]) -> None:
-    native_or_skip()
+def test_the_walkers_agree_on_disorder(numbers: list[tuple[int, int, int]]) -> None:
     packets = [
         Packet(udp4(mold(first, count)), age_ns=10_000 - index * shift) for index, (first, count, shift) in enumerate(numbers)
     ]
     areas = [frames(packets[0::2], 64), frames(packets[1::2], 64)]
-    native = outcome(NativeWalker, areas, MOLD)
-    assert native == outcome(PythonWalker, areas, MOLD)
+    native = agreed(areas, MOLD)
     seen = {number for first, count, _ in numbers for number in range(first, first + count)}
     for stream in native[2].streams:
         assert stream.lost >= 0
