@@ -21,6 +21,7 @@ from ingest.rings.layout import V3, Area, Following
 from ingest.rings.native import Stream
 from ingest.rings.walk import Walker
 from ingest.rings.walk_native import NativeWalker
+from ingest.rings.walk_numpy import NumpyWalker
 from ingest.rings.walk_python import PythonWalker
 
 FOLLOWING = Following((parse_feed("moldudp64"),))
@@ -89,6 +90,11 @@ def python_of(image: Image) -> tuple[Callable[[], object], Callable[[], object]]
     return walker.drain, lambda: _told(walker)
 
 
+def numpy_of(image: Image) -> tuple[Callable[[], object], Callable[[], object]]:
+    walker = NumpyWalker([image.area()], FOLLOWING, NOW_NS)
+    return walker.drain, lambda: _told(walker)
+
+
 def _told(walker: Walker) -> tuple[object, ...]:
     (walked,) = walker.take()
     streams = {stream.port: (stream.received, stream.lost) for stream in walker.followed().streams}
@@ -153,12 +159,12 @@ def measure(fresh: dict[str, Fresh], image: Image, passes: int, rounds: int = RO
 def agree(image: Image) -> None:
     """All walkers over the image once, freshly: they have to tell the same."""
     told = []
-    for start in (textbook_of, native_of, python_of):
+    for start in (textbook_of, native_of, numpy_of, python_of):
         walk, tell = start(image)
         image.rearm()
         walk()
         told.append(tell())
-    if not told[0] == told[1] == told[2]:
+    if any(each != told[0] for each in told):
         raise SystemExit("bench: the walkers do not count the same; no figure is worth printing")
 
 
@@ -172,7 +178,7 @@ def main() -> int:
         agree(hot)
         times = []
         for image, passes in ((cold, 1), (hot, HOT_PASSES)):
-            found = measure({"textbook C": textbook_of, "native walker": native_of}, image, passes)
+            found = measure({"textbook C": textbook_of, "native walker": native_of, "numpy walker": numpy_of}, image, passes)
             # a round of Python takes longer than all of the others
             found |= measure({"Python walker": python_of}, image, 1, 3 if passes > 1 else 1)
             times.append(found)

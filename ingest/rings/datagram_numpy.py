@@ -8,17 +8,16 @@ import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ingest.histogram import BUCKETS
 from ingest.rings.counters import Followed
 from ingest.rings.datagram_python import Sequences, is_narrow, whole
-from ingest.rings.frames_numpy import LATE, SLOTS, Column, Frames, buckets_of, wire
+from ingest.rings.frames_numpy import LATE, SLOTS, Column, Frames, Words, buckets_of, count_of, word
 from ingest.rings.layout import STREAMS, Following, Framing, Group
-from ingest.rings.sequence_columns import Numbered, PayloadReader, Words, by_stream
+from ingest.rings.sequence_columns import Numbered, PayloadReader, by_stream, is_constant
 from ingest.rings.sequence_python import Latencies, Numbers, SequencedStream
 
-_GROUP = wire(0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0xFF, 0xFF)  # destination address and port, from the address on
+_GROUP = word(0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0xFF, 0xFF)  # destination address and port, from the address on
 _ROUTES = 4096  # groups whose framing is remembered
 _NOWHERE = STREAMS  # the place of datagrams that are not followed
 
@@ -33,10 +32,17 @@ class _Spread:
         self._max_ns = np.full(STREAMS + 1, -1, np.int64)
 
     def add(self, places: Column, buckets: Column, values_ns: Column) -> None:
+        """A value of the stream at each place."""
         np.add.at(self._counts, places * SLOTS + buckets, 1)
         np.maximum.at(self._max_ns, places, values_ns)
 
+    def add_to_one(self, place: int, buckets: Column, values_ns: Column) -> None:
+        """Values of one stream."""
+        self._counts[place * SLOTS : (place + 1) * SLOTS] += np.bincount(buckets, minlength=SLOTS)
+        self._max_ns[place] = max(self._max_ns[place], np.maximum.reduce(values_ns))
+
     def move_to(self, place: int, latencies: Latencies) -> None:
+        """Puts what was counted for one stream where it is read."""
         counts = self._counts[place * SLOTS : (place + 1) * SLOTS]
         if counts.any():
             latencies.add_counted(counts[:BUCKETS].tolist(), int(counts[LATE:].sum()), max(0, int(self._max_ns[place])))
@@ -57,17 +63,19 @@ class ColumnSequences(Sequences):
 
     def columns(self, frames: Frames, first: int, end: int, now_ns: int, one: One) -> None:
         """The datagrams among the frames from ``first`` on and before ``end``; ``one`` follows that of one frame."""
-        at: Column = np.flatnonzero(frames.usual[first:end])
-        if not at.size:
-            return
-        at += first
-        keys: Words = frames.rows.field(frames.net + 16, "=u8")[at] & np.uint64(_GROUP)
+        at: Column | None = None
+        keys: Words = frames.words.word((frames.net >> 3) + 2) & _GROUP
+        if not (frames.all_usual and end - first == frames.count):
+            at = np.flatnonzero(frames.usual[first:end]) + first
+            if not at.size:
+                return
+            keys = keys[at]
         order = by_stream(keys)
         if order is not None:
-            at, keys = at[order], keys[order]
+            at, keys = order if at is None else at[order], keys[order]
         numbered, by_hand = self._read(frames, at, keys)
         if not self._room_for(numbered, sum(places.size for places in by_hand)):
-            by_hand, numbered = [at], []
+            by_hand, numbered = [np.arange(frames.count) if at is None else at], []
         if by_hand:
             for place in np.sort(np.concatenate(by_hand)).tolist():
                 one(place)
@@ -78,19 +86,23 @@ class ColumnSequences(Sequences):
         """Counts datagrams that are fragments, or cut within their headers."""
         self._unread += datagrams
 
-    def _read(self, frames: Frames, at: Column, keys: Words) -> tuple[list[Numbered], list[Column]]:
+    def _read(self, frames: Frames, at: Column | None, keys: Words) -> tuple[list[Numbered], list[Column]]:
         """Reads the datagrams by framing; those that cannot be read as columns are the second list."""
-        bounds = np.flatnonzero(keys[1:] != keys[:-1]) + 1
-        starts, ends = [0, *bounds.tolist()], [*bounds.tolist(), keys.size]
+        bounds = [0] if at is None else [0, *(np.flatnonzero(keys[1:] != keys[:-1]) + 1).tolist()]
         pieces: dict[PayloadReader | None, list[slice]] = {}
-        for start, end in zip(starts, ends, strict=True):
+        for start, end in zip(bounds, [*bounds[1:], keys.size], strict=True):
             route = self._route(int(keys[start]))
             if route is not None:
                 pieces.setdefault(route[0], []).append(slice(start, end))
-        by_hand = [at[piece] for piece in pieces.pop(None, [])]
+        places = np.arange(frames.count) if at is None and None in pieces else at
+        by_hand = [places[piece] for piece in pieces.pop(None, [])] if places is not None else []
         numbered = []
         for reader, slices in pieces.items():
-            if reader is not None:
+            if reader is None:
+                continue
+            if len(slices) == len(bounds):
+                numbered.append(reader.read(frames, at, keys))
+            elif at is not None:
                 mine, its = (np.concatenate([column[piece] for piece in slices]) for column in (at, keys))
                 numbered.append(reader.read(frames, mine, its))
         return numbered, by_hand
@@ -122,26 +134,28 @@ class ColumnSequences(Sequences):
     def _follow_rows(self, numbered: Numbered, frames: Frames, now_ns: int) -> None:
         self._unread += numbered.unread
         self._ignored += numbered.ignored
-        if not numbered.at.size:
+        if not numbered.keys.size:
             return
-        starts = numbered.starts
-        sizes = np.diff(starts, append=numbered.at.size)
-        stamps = frames.stamp[numbered.at]
-        totals, silent = np.cumsum(numbered.count), np.cumsum(numbered.count == 0)
+        starts = numbered.starts.tolist()
+        ends = [*starts[1:], numbered.keys.size]
+        rows = _Rows(numbered, frames)
         places: list[int] = []
         streams: list[SequencedStream | None] = []
-        for key, start, size in zip(_keys(numbered), starts.tolist(), sizes.tolist(), strict=True):
+        for key, start, end in zip(_keys(numbered), starts, ends, strict=True):
             stream = self._begun(key, numbered)
             streams.append(stream)
             places.append(self._places.setdefault(key, len(self._places)) if stream is not None else _NOWHERE)
             if stream is None:
-                self._unfollowed += size
+                self._unfollowed += end - start
             else:
-                _follow_row(stream, numbered, start, start + size, stamps, totals, silent)
-        spread = np.repeat(np.array(places, np.int64), sizes)
-        self._latencies.add(spread, frames.bucket[numbered.at], frames.latency[numbered.at])
+                rows.follow(stream, start, end)
+        buckets, latencies = numbered.picked(frames.bucket), numbered.picked(frames.latency)
+        if len(set(places)) == 1:
+            self._latencies.add_to_one(places[0], buckets, latencies)
+        else:
+            self._latencies.add(np.repeat(places, np.diff(numbered.starts, append=numbered.keys.size)), buckets, latencies)
         if numbered.sent is not None:
-            self._send_times(numbered, spread, streams, now_ns)
+            self._send_times(numbered, numbered.sent, places, streams, now_ns)
 
     def _begun(self, key: tuple[bytes, int, int], numbered: Numbered) -> SequencedStream | None:
         found = self._streams.get(key)
@@ -151,16 +165,17 @@ class ColumnSequences(Sequences):
             found = self._streams[key] = (SequencedStream(), numbered.framing, self._lines.get(key[:2]))
         return found[0]
 
-    def _send_times(self, numbered: Numbered, spread: Column, streams: list[SequencedStream | None], now_ns: int) -> None:
-        if numbered.sent is None:
-            return
-        difference = (np.uint64(now_ns) - numbered.sent).view(np.int64)
-        told = numbered.sent != 0
+    def _send_times(
+        self, numbered: Numbered, sent: Words, places: list[int], streams: list[SequencedStream | None], now_ns: int
+    ) -> None:
+        difference = (np.uint64(now_ns) - sent).view(np.int64)
+        told = sent != 0
         nearest = np.minimum.reduceat(np.where(told, difference, np.iinfo(np.int64).max), numbered.starts)
         some = np.logical_or.reduceat(told, numbered.starts)
         for stream, least, any_told in zip(streams, nearest.tolist(), some.tolist(), strict=True):
             if stream is not None and any_told:
                 stream.nearest_ns = least if stream.nearest_ns is None else min(stream.nearest_ns, least)
+        spread = np.repeat(places, np.diff(numbered.starts, append=numbered.keys.size))
         difference = difference[told]
         self._sent.add(spread[told], buckets_of(difference), difference)
 
@@ -186,28 +201,31 @@ def _keys(numbered: Numbered) -> Iterator[tuple[bytes, int, int]]:
     return ((*_destination(key), scope) for key, scope in zip(keys, scopes, strict=True))
 
 
-def _follow_row(
-    stream: SequencedStream,
-    numbered: Numbered,
-    start: int,
-    end: int,
-    stamps: Column,
-    totals: NDArray[np.int64],
-    silent: NDArray[np.int64],
-) -> None:
-    """Datagrams that follow each other: one by one until they are what the stream expects, then all others at once.
+class _Rows:
+    """Rows of datagrams that follow each other."""
 
-    ``totals`` and ``silent`` add up the counts, and the datagrams without a number, up to and with each.
-    """
-    epoch = numbered.epoch_of(start)
-    narrow = is_narrow(numbered.framing)
-    for at in range(start, end):
-        sequence, count = int(numbered.sequence[at]), int(numbered.count[at])
-        if narrow:
-            sequence = whole(stream, sequence)
-        if stream.started and sequence == stream.expected and epoch == stream.epoch:
-            heartbeats = int(silent[end - 1] - silent[at]) + (count == 0)
-            stream.go_on(int(totals[end - 1] - totals[at]) + count, heartbeats, int(stamps[end - 1]))
-            return
-        begins = numbered.begins is not None and bool(numbered.begins[at])
-        stream.follow(Numbers(sequence, count, epoch, int(stamps[at]), begins))
+    def __init__(self, numbered: Numbered, frames: Frames) -> None:
+        self._numbered, self._frames = numbered, frames
+        self._narrow = is_narrow(numbered.framing)
+        self._epoch = numbered.epoch_of(0) if all(map(is_constant, numbered.epoch)) else None
+        self._totals = np.cumsum(numbered.count)  # of the counts up to each, and of the datagrams without a number
+        silent = numbered.count == 0
+        self._silent = np.cumsum(silent) if count_of(silent) else None
+
+    def follow(self, stream: SequencedStream, start: int, end: int) -> None:
+        """One by one until they are what the stream expects, then all others at once."""
+        numbered = self._numbered
+        epoch = numbered.epoch_of(start) if self._epoch is None else self._epoch
+        for at in range(start, end):
+            sequence, count = int(numbered.sequence[at]), int(numbered.count[at])
+            if self._narrow:
+                sequence = whole(stream, sequence)
+            if stream.started and sequence == stream.expected and epoch == stream.epoch:
+                heartbeats = 0 if self._silent is None else int(self._silent[end - 1] - self._silent[at]) + (count == 0)
+                stream.go_on(int(self._totals[end - 1] - self._totals[at]) + count, heartbeats, self._stamp(end - 1))
+                return
+            begins = numbered.begins is not None and bool(numbered.begins[at])
+            stream.follow(Numbers(sequence, count, epoch, self._stamp(at), begins))
+
+    def _stamp(self, row: int) -> int:
+        return int(self._frames.stamp[row if self._numbered.at is None else self._numbered.at[row]])

@@ -1,10 +1,9 @@
 """Many frames at once, as columns of numpy: what ``frames.h`` checks and counts frame by frame.
 
-A column holds one field of each frame. Frames that are of no use as a column (malformed, tagged within the packet, IPv6 or IP
-options with numbers to follow) are ``odd``: whoever called takes them one by one, in Python.
+A column holds the same eight bytes of each frame. Frames that are of no use in it (malformed, tagged within the packet, IPv6 or
+IP options with numbers to follow) are ``odd``: whoever called takes them one by one, in Python.
 """
 
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +22,7 @@ from ingest.rings.packet_names import (
 )
 
 Column = NDArray[np.int64]
+Words = NDArray[np.uint64]
 Mask = NDArray[np.bool_]
 
 LATE = BUCKETS  # where a negative latency is put
@@ -33,17 +33,27 @@ UDP_BYTES = 28  # IPv4 without options, and UDP
 _FIRST_POWER = 1023 + 3  # float64's bias, and the power below which every value has its own bucket
 
 
-def wire(*octets: int) -> int:
-    """The number that these bytes are where they lie."""
-    return int.from_bytes(bytes(octets), sys.byteorder)
+def word(*octets: int) -> np.uint64:
+    """Up to eight bytes as a word of a little-endian processor."""
+    return np.uint64(int.from_bytes(bytes(octets), "little"))
 
 
-_IPV4, _IPV6, _VLAN, _QINQ = (
-    wire(*kind.to_bytes(2, "big")) for kind in (ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, ETHERTYPE_QINQ)
-)
-_FRAGMENT = wire(0, 0, 0, 0, 0x3F, 0xFF, 0, 0)  # of the eight bytes from the IPv4 header's length on
-_CARRIED = wire(0, 0, 0, 0, 0, 0, 0, 0xFF)
-_UDP = wire(0, 0, 0, 0, 0, 0, 0, 17)
+def _ethertype(kind: int) -> np.uint64:
+    return word(0, 0, *kind.to_bytes(2, "big"))
+
+
+_ETHERTYPE = _ethertype(0xFFFF)  # of sockaddr_ll's first word
+_IPV4, _IPV6, _VLAN, _QINQ = map(_ethertype, (ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, ETHERTYPE_QINQ))
+_FRAGMENT = word(0, 0, 0, 0, 0, 0, 0x3F, 0xFF)  # of the first word of IPv4
+_SHAPE = _FRAGMENT | word(0xFF)
+_PLAIN = word(0x45)
+_PROTOCOL = word(0, 0xFF)  # of the second
+_UDP = word(0, 17)
+
+
+def count_of(mask: NDArray[Any]) -> int:
+    """How many are true."""
+    return int(np.count_nonzero(mask))
 
 
 def buckets_of(values_ns: Column) -> Column:
@@ -51,15 +61,14 @@ def buckets_of(values_ns: Column) -> Column:
 
     The upper 16 bits of a float64 are its power of two and the next 4 bits: just what a bucket is.
     """
-    lowest = values_ns.min(initial=SUB_BUCKETS)
     buckets: Column = values_ns.astype(np.float64).view(np.int64)
     buckets >>= 48
     buckets -= _FIRST_POWER * SUB_BUCKETS
     np.minimum(buckets, BUCKETS - 1, out=buckets)
-    if lowest < SUB_BUCKETS:
-        buckets = np.where(values_ns < SUB_BUCKETS, values_ns, buckets)
-        if lowest < 0:
-            buckets[values_ns < 0] = LATE
+    small = values_ns < SUB_BUCKETS
+    if count_of(small):
+        buckets[small] = values_ns[small]
+        buckets[values_ns < 0] = LATE
     return buckets
 
 
@@ -81,22 +90,49 @@ V2_FIELDS = Header(0, 4, 8, 12, 16, 20, V2_LINK, V2_HEADER)
 V3_FIELDS = Header(20, 16, 12, 24, 4, 8, V3_LINK, V3_HEADER)
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Equally spaced frames: ``count`` of them, the first ``at`` in the memory. numpy checks every column against its end."""
+class Frameset:
+    """Frames that begin at some words of the memory; each of their words is read once, into a column of its own.
 
-    memory: NDArray[np.uint8]
-    at: int
-    stride: int
-    count: int
+    numpy checks every place against the memory's end.
 
-    def field(self, offset: int, kind: str) -> NDArray[Any]:
-        """A field of each frame, where it lies."""
-        return np.ndarray((self.count,), kind, self.memory, self.at + offset, (self.stride,))
+    Args:
+        memory: all of it, as words.
+        places: the word where each frame begins; or the slice of these words, where they are equally spaced.
+    """
 
-    def numbers(self, offset: int, kind: str) -> Column:
-        """A copy of a field of each frame."""
-        return self.field(offset, kind).astype(np.int64)
+    def __init__(self, memory: Words, places: Column | slice) -> None:
+        self._memory, self._places = memory, places
+        self._words: dict[int, Words] = {}
+
+    def word(self, index: int) -> Words:
+        """The word so many words behind each frame's start."""
+        column = self._words.get(index)
+        if column is None:
+            memory = self._memory[index:]
+            column = memory[self._places].copy() if isinstance(self._places, slice) else memory.take(self._places)
+            self._words[index] = column
+        return column
+
+    def half(self, offset: int) -> NDArray[np.uint32]:
+        """The field of four bytes at an offset that is a multiple of four."""
+        return self.word(offset >> 3).view(np.uint32)[offset >> 2 & 1 :: 2]
+
+    def octet(self, offset: int) -> NDArray[np.uint8]:
+        """The byte at an offset."""
+        return self.word(offset >> 3).view(np.uint8)[offset & 7 :: 8]
+
+    def value(self, offset: int, width: int, big_endian: bool) -> Words:
+        """The field of up to eight bytes at any offset. Little-endian, what lies behind it is in the upper bytes."""
+        index, skipped = offset >> 3, 8 * (offset & 7)
+        found = self.word(index)
+        if skipped:
+            found = found >> np.uint64(skipped)
+            if skipped + 8 * width > 64:
+                found |= self.word(index + 1) << np.uint64(64 - skipped)
+        if big_endian:
+            found = found.byteswap()
+            return found if width == 8 else found >> np.uint64(64 - 8 * width)
+        return found if width == 8 else found & np.uint64((1 << 8 * width) - 1)
 
 
 @dataclass(slots=True)
@@ -115,95 +151,104 @@ class Frames:
     ``room``: behind each frame's start lies no byte of it. ``numbered``: there are numbers to follow.
     """
 
-    def __init__(self, rows: Rows, header: Header, mac: int, net: int, room: Column | int, numbered: bool) -> None:
-        self.rows, self.header, self.net = rows, header, net
-        shape = rows.field(header.shape, "=u4")
-        self.captured = rows.numbers(header.captured, "=u4")
-        self.length = rows.numbers(header.length, "=u4")
-        nanoseconds = rows.numbers(header.nanoseconds, "=u4")
-        self.stamp = rows.numbers(header.seconds, "=u4")
-        self.stamp *= SECOND_NS
-        self.stamp += nanoseconds
-        self.size = self.captured + (mac - net)
-        whole = (shape == shape[0]) & (nanoseconds < SECOND_NS)
-        whole &= (self.captured <= self.length) & (self.captured <= room - mac)
-        protocol, first = rows.field(header.link + 2, "=u2"), rows.field(net, "u1")
-        middle = rows.field(net + 2, "=u8") & np.uint64(_FRAGMENT | _CARRIED)
-        self.usual: Mask = whole & (protocol == _IPV4) & (first == 0x45) & (middle == _UDP) & (self.size >= UDP_BYTES)
+    def __init__(self, words: Frameset, header: Header, mac: int, net: int, room: Column | int, numbered: bool) -> None:
+        self.words, self.header, self.mac, self.net = words, header, mac, net
+        self.captured: Column = words.half(header.captured).astype(np.int64)
+        self._room = room
+        self.usual: Mask = self._whole()
+        self.usual &= words.word(header.link >> 3) & _ETHERTYPE == _IPV4
+        self.usual &= words.word(net >> 3) & _SHAPE == _PLAIN
+        self.usual &= words.word((net >> 3) + 1) & _PROTOCOL == _UDP
+        self.usual &= self.captured >= net - mac + UDP_BYTES
+        self.count = self.usual.size
+        self.all_usual = count_of(self.usual) == self.count
         self.kinds = Kinds()
-        self.odd: Column | None = None
-        self.kept: Column | None = None  # those that are not odd; None: all
-        self.all_usual = bool(self.usual.all())
+        self.odd: list[int] = []
+        self._kept: Column | None = None  # those that are not odd; None: all
         if not self.all_usual:
-            self._tell_apart(whole, protocol, first, middle, numbered)
+            self._tell_apart(numbered)
 
-    def _tell_apart(
-        self, whole: Mask, protocol: NDArray[Any], first: NDArray[Any], middle: NDArray[np.uint64], numbered: bool
-    ) -> None:
+    def _whole(self) -> Mask:
+        """Which hold together."""
+        whole: Mask = self.words.half(self.header.shape) == self.mac | self.net << 16
+        whole &= self.words.half(self.header.nanoseconds) < SECOND_NS
+        whole &= self.captured <= self._room - self.mac
+        whole &= self.words.half(self.header.captured) <= self.words.half(self.header.length)
+        return whole
+
+    def _tell_apart(self, numbered: bool) -> None:
+        words = self.words
         rest = np.flatnonzero(~self.usual)
-        whole, protocol, first, middle, size = whole[rest], protocol[rest], first[rest], middle[rest], self.size[rest]
-        ipv4, ipv6 = protocol == _IPV4, protocol == _IPV6
-        fragment = (middle & np.uint64(_FRAGMENT)) != 0
-        udp = ipv4 & (size >= 20) & (first >> 4 == 4) & (middle & np.uint64(_CARRIED) == _UDP)
-        tagged = (protocol == _VLAN) | (protocol == _QINQ)
-        odd = ~whole | tagged
+        whole, size = self._whole()[rest], self.captured[rest] + (self.mac - self.net)
+        ethertype = words.word(self.header.link >> 3)[rest] & _ETHERTYPE
+        first, second = words.word(self.net >> 3)[rest], words.word((self.net >> 3) + 1)[rest]
+        ipv4, ipv6 = ethertype == _IPV4, ethertype == _IPV6
+        version, header = first >> np.uint64(4) & np.uint64(15), first & np.uint64(15)
+        fragment = first & _FRAGMENT != 0
+        udp = ipv4 & (size >= 20) & (version == 4) & (second & _PROTOCOL == _UDP)
+        odd = ~whole | (ethertype == _VLAN) | (ethertype == _QINQ)
         if numbered:
-            carried = self.rows.field(self.net + 6, "u1")[rest]
-            odd |= ipv6 & (size >= 40) & (first >> 4 == 6) & (carried == 17)
-            odd |= udp & ~fragment & (first & 15 > 5)
+            carried = first >> np.uint64(48) & np.uint64(0xFF)
+            odd |= ipv6 & (size >= 40) & (version == 6) & (carried == 17)
+            odd |= udp & ~fragment & (header > 5)
         counted = ~odd
         self.kinds = Kinds(
-            ipv6=int(np.count_nonzero(ipv6 & counted)),
-            not_ip=int(np.count_nonzero(~(ipv4 | ipv6) & counted)),
-            fragments=int(np.count_nonzero(ipv4 & (size >= 20) & fragment & counted)),
-            unread=int(np.count_nonzero(udp & (fragment | ((first & 15 == 5) & (size < UDP_BYTES))) & counted)),
+            ipv6=count_of(ipv6 & counted),
+            not_ip=count_of(~(ipv4 | ipv6) & counted),
+            fragments=count_of(ipv4 & (size >= 20) & fragment & counted),
+            unread=count_of(udp & (fragment | ((header == 5) & (size < UDP_BYTES))) & counted),
         )
-        if odd.any():
-            self.odd = rest[odd]
-            keep = np.ones(self.rows.count, np.bool_)
-            keep[self.odd] = False
-            self.kept = np.flatnonzero(keep)
+        if count_of(odd):
+            places = rest[odd]
+            self.odd = places.tolist()
+            keep = np.ones(self.count, np.bool_)
+            keep[places] = False
+            self._kept = np.flatnonzero(keep)
 
     def measure(self, now: int, stamp_kind: int) -> None:
         """Latencies up to ``now`` (CLOCK_REALTIME), -1 for the stamp of another clock than was asked for; and their buckets."""
+        self.stamp: Column = self.words.half(self.header.seconds).astype(np.int64)
+        self.stamp *= SECOND_NS
+        self.stamp += self.words.half(self.header.nanoseconds)
         self.latency: Column = now - self.stamp
         self.bucket = buckets_of(self.latency)
         if stamp_kind:
-            status = self.rows.field(self.header.status, "=u4")
-            untimed = ((status & np.uint32(stamp_kind)) != stamp_kind) & (self.latency >= 0)
+            status = self.words.half(self.header.status)
+            untimed = (status & np.uint32(stamp_kind) != stamp_kind) & (self.latency >= 0)
             self.bucket[untimed] = UNTIMED
             self.latency[untimed] = -1
 
     def add_to(self, counts: dict[str, int], buckets: Column, area: Area) -> int:
         """Adds those that are not odd to a ring's counters and buckets. Returns the longest latency, or less than 0."""
-
-        def picked(column: NDArray[Any]) -> NDArray[Any]:
-            return column if self.kept is None else column[self.kept]
-
-        length, latency = picked(self.length), picked(self.latency)
+        length, status = self._counted(self.words.half(self.header.length)), self._counted(self.words.half(self.header.status))
         if not length.size:
             return -1
         counts["packets"] += length.size
-        counts["bytes"] += int(length.sum())
-        counts["truncated"] += int(np.count_nonzero(picked(self.captured) < length))
-        packet_type = picked(self.rows.field(self.header.link + 10, "u1"))
-        counts["other_host"] += int(np.count_nonzero(packet_type == PACKET_OTHERHOST))
-        for name in ("ipv6", "not_ip", "fragments"):
-            counts[name] += getattr(self.kinds, name)
-        self._odd_sizes(counts, picked(self.rows.field(self.header.status, "=u4")), length, area.super_bytes)
-        buckets += np.bincount(picked(self.bucket), minlength=SLOTS)
-        return int(latency.max())
-
-    @staticmethod
-    def _odd_sizes(counts: dict[str, int], status: NDArray[np.uint32], length: Column, super_bytes: int) -> None:
+        counts["bytes"] += int(np.add.reduce(length, dtype=np.int64))
+        counts["truncated"] += count_of(self._counted(self.words.half(self.header.captured)) != length)
+        packet_type = self._counted(self.words.octet(self.header.link + 10))
+        counts["other_host"] += count_of(packet_type == PACKET_OTHERHOST)
+        if not self.all_usual:
+            for name in ("ipv6", "not_ip", "fragments"):
+                counts[name] += getattr(self.kinds, name)
         every = int(np.bitwise_or.reduce(status))
         if every & STATUS_LOSING:
-            counts["losing"] += int(np.count_nonzero(status & np.uint32(STATUS_LOSING)))
+            counts["losing"] += count_of(status & np.uint32(STATUS_LOSING))
         if every & STATUS_VLAN:
-            counts["vlan"] += int(np.count_nonzero(status & np.uint32(STATUS_VLAN)))
-        if every & STATUS_GSO_TCP or int(length.max()) > min(super_bytes or STANDARD_BYTES, STANDARD_BYTES):
-            beyond = (status & np.uint32(STATUS_GSO_TCP)) != 0
-            if super_bytes:
-                beyond |= length > super_bytes
-            counts["super_frames"] += int(np.count_nonzero(beyond))
-            counts["jumbo"] += int(np.count_nonzero(~beyond & (length > STANDARD_BYTES)))
+            counts["vlan"] += count_of(status & np.uint32(STATUS_VLAN))
+        limit = min(area.super_bytes or STANDARD_BYTES, STANDARD_BYTES)
+        if every & STATUS_GSO_TCP or int(np.maximum.reduce(length)) > limit:
+            _add_long(counts, status, length, area.super_bytes)
+        buckets += np.bincount(self._counted(self.bucket), minlength=SLOTS)
+        return int(np.maximum.reduce(self._counted(self.latency)))
+
+    def _counted(self, column: NDArray[Any]) -> NDArray[Any]:
+        return column if self._kept is None else column[self._kept]
+
+
+def _add_long(counts: dict[str, int], status: NDArray[np.uint32], length: NDArray[np.uint32], super_bytes: int) -> None:
+    beyond = status & np.uint32(STATUS_GSO_TCP) != 0
+    if super_bytes:
+        beyond |= length > super_bytes
+    counts["super_frames"] += count_of(beyond)
+    counts["jumbo"] += count_of(~beyond & (length > STANDARD_BYTES))

@@ -4,23 +4,23 @@ What is read of a payload is what ``datagram_python.py`` reads of it. The column
 stream in that of arrival; where a number is not the one that follows, a new row of datagrams begins.
 """
 
-import sys
-from dataclasses import dataclass, field
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ingest.rings.datagram_python import is_narrow, needed
-from ingest.rings.frames_numpy import UDP_BYTES, Column, Frames, Mask
+from ingest.rings.frames_numpy import UDP_BYTES, Column, Frames, Mask, Words, count_of
 from ingest.rings.layout import MILLISECONDS, NO_TIME, SECONDS_AND_NANOSECONDS, Framing
 
 REACH = 256  # bytes of payload: a framing whose fields lie beyond is read packet by packet
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
-_SPREAD_SCOPE = np.uint64(0xC2B2AE3D27D4EB4F)
 _IGNORED, _BEGINS = 1, 2
-_NATIVE = "<" if sys.byteorder == "little" else ">"
+_NONE = np.zeros(0, np.int64)
+_FIRST = np.zeros(1, np.int64)
 
-Words = NDArray[np.uint64]
+
+def is_constant(column: Words) -> bool:
+    """Whether all are the same, of one at least."""
+    return not count_of(column != column[0])
 
 
 def by_stream(keys: Words, scopes: Words | None = None) -> Column | None:
@@ -28,44 +28,57 @@ def by_stream(keys: Words, scopes: Words | None = None) -> Column | None:
 
     Sorted by 16 bits of a hash, which numpy does without comparing. Streams that share them lie mixed: slower, not wrong.
     """
-    if (scopes is None or (scopes == scopes[0]).all()) and (keys == keys[0]).all():
+    if (scopes is None or is_constant(scopes)) and is_constant(keys):
         return None
     spread = keys * _SPREAD
     if scopes is not None:
-        spread ^= scopes * _SPREAD_SCOPE
-        spread ^= spread >> np.uint64(23)
+        spread ^= scopes
+        spread ^= spread >> np.uint64(29)
         spread *= _SPREAD
     return (spread >> np.uint64(48)).astype(np.uint16).argsort(kind="stable")
 
 
-def low_bytes(width: int) -> np.uint64:
-    """A mask of so many bytes, the first the lowest."""
-    return np.uint64((1 << 8 * min(width, 8)) - 1)
-
-
-@dataclass(slots=True)
 class Numbered:
-    """Datagrams of one framing, by stream. ``starts``: where rows begin that need no second look.
+    """Datagrams of one framing, by stream.
 
-    ``at``: their places among the frames. ``sent``: the sender's clock (ns modulo 2^64, 0: none).
+    ``at``: their places among the frames; None: all, as they lie. ``starts``: where rows begin. ``sent``: the sender's clock
+    (ns modulo 2^64, 0: none). ``unread`` and ``ignored`` are no longer among the columns.
     """
 
-    framing: Framing
-    at: Column
-    keys: Words
-    unread: int = 0
-    ignored: int = 0
-    scopes: Words | None = None
-    sequence: Column = field(default_factory=lambda: np.zeros(0, np.int64))
-    count: Column = field(default_factory=lambda: np.zeros(0, np.int64))
-    epoch: tuple[Words, ...] = ()
-    begins: Mask | None = None
-    sent: Words | None = None
-    starts: Column = field(default_factory=lambda: np.zeros(0, np.int64))
+    def __init__(self, framing: Framing, at: Column | None, keys: Words) -> None:
+        self.framing, self.at, self.keys = framing, at, keys
+        self.unread = self.ignored = 0
+        self.sequence = self.count = self.starts = _NONE
+        self.epoch: tuple[Words, ...] = ()
+        self.scopes: Words | None = None
+        self.begins: Mask | None = None
+        self.sent: Words | None = None
+
+    def picked(self, column: NDArray[np.int64]) -> NDArray[np.int64]:
+        """A column of the frames as one of these."""
+        return column if self.at is None else column[self.at]
 
     def epoch_of(self, row: int) -> bytes:
         """The epoch of a datagram, as ``SequencedStream`` compares it."""
-        return b"".join(int(word[row]).to_bytes(8, "little") for word in self.epoch)[: self.framing.epoch_width]
+        return b"".join([int(word[row]).to_bytes(8, "little") for word in self.epoch])[: self.framing.epoch_width]
+
+    def keep(self, wanted: Mask | Column) -> None:
+        """Only these of what was read so far, or all of it in another order."""
+        self.at = (np.arange(self.keys.size) if self.at is None else self.at)[wanted]
+        self.keys = self.keys[wanted]
+        if self.sequence.size:
+            self.sequence = self.sequence[wanted]
+        if self.begins is not None:
+            self.begins = self.begins[wanted]
+        if self.scopes is not None:
+            self.scopes = self.scopes[wanted]
+
+    def leave_out(self, unwanted: Mask) -> int:
+        """How many these are."""
+        count = count_of(unwanted)
+        if count:
+            self.keep(~unwanted)
+        return count
 
 
 class PayloadReader:
@@ -74,10 +87,7 @@ class PayloadReader:
     def __init__(self, framing: Framing) -> None:
         self.framing = framing
         self.needed = needed(framing)
-        # eight bytes are read where a scope or an epoch begins, whatever its width, and the flag of whatever is too short
-        scope, epoch = framing.scope_width and framing.scope_offset + 8, framing.epoch_width and framing.epoch_offset + 16
-        self.reach = max(self.needed, scope, epoch, framing.flag_offset + 1)
-        self._order = ">" if framing.big_endian else "<"
+        self.reach = max(self.needed, framing.flag_offset + 1)
         self._flags: NDArray[np.uint8] | None = None
         if framing.flag_ignored or framing.flag_resets:
             self._flags = np.zeros(256, np.uint8)
@@ -86,103 +96,93 @@ class PayloadReader:
 
     @property
     def reads(self) -> bool:
-        """Whether it can: a chain has to be followed, and far fields would make rows too wide."""
+        """Whether it can: a chain has to be followed, and fields that lie far apart are not worth it."""
         return not self.framing.chain_width and self.reach <= REACH
 
-    def read(self, frames: Frames, at: Column, keys: Words) -> Numbered:
+    def read(self, frames: Frames, at: Column | None, keys: Words) -> Numbered:
         """The numbers of the datagrams ``at`` those places, whose streams have these keys."""
         base = frames.net + UDP_BYTES
-        found = self._sound(frames, base, at, keys)
-        if not found.at.size:
+        found = Numbered(self.framing, at, keys)
+        self._leave_out(frames, base, found)
+        self._number(frames, base, found)
+        if not found.keys.size:
             return found
         framing = self.framing
         if framing.scope_width:
-            found.scopes = self._bytes(frames, base + framing.scope_offset, found.at, framing.scope_width)
+            found.scopes = self._bytes(frames, base + framing.scope_offset, framing.scope_width, found)
             order = by_stream(found.keys, found.scopes)
             if order is not None:
-                found.at, found.keys, found.scopes = found.at[order], found.keys[order], found.scopes[order]
-                found.sequence = found.sequence[order]
-                if found.begins is not None:
-                    found.begins = found.begins[order]
-        found.count = self._count(frames, base, found.at)
-        found.epoch = self._epoch(frames, base, found.at)
+                found.keep(order)
+        found.count = self._count(frames, base, found)
+        found.epoch = self._epoch(frames, base + framing.epoch_offset, found)
         if framing.time_kind != NO_TIME:
-            found.sent = self._sent(frames, base + framing.time_offset, found.at)
+            found.sent = self._sent(frames, base + framing.time_offset, found)
         found.starts = self._starts(found)
         return found
 
-    def _sound(self, frames: Frames, base: int, at: Column, keys: Words) -> Numbered:
-        """Those datagrams that have a number. The others are counted as what they are, in this order."""
-        found = Numbered(self.framing, at, keys)
-        length = frames.rows.field(frames.net + 24, ">u2")[at].astype(np.int64)
-        size = np.minimum(frames.size[at] - UDP_BYTES, np.maximum(length - 8, 0))
+    def _leave_out(self, frames: Frames, base: int, found: Numbered) -> None:
+        """What the format does not count, and what is too short to be read."""
+        length = self._value(frames, frames.net + 24, 2, found, big_endian=True)
+        captured = found.picked(frames.captured)
+        before = UDP_BYTES + frames.net - frames.mac
         if self._flags is not None:
             offset = self.framing.flag_offset
-            flags = self._flags[frames.rows.field(base + offset, "u1")[at]]
-            flags[size <= offset] = 0
-            found.ignored += self._without(found, ignored := flags == _IGNORED)
-            if ignored.any():
-                size, flags = size[~ignored], flags[~ignored]
+            flags = self._flags[self._value(frames, base + offset, 1, found).astype(np.intp)]
+            flags[(length < offset + 9) | (captured < before + offset + 1)] = 0
             found.begins = flags == _BEGINS
-        found.unread += self._without(found, size < self.needed)
-        found.sequence = self._number(frames, base + self.framing.sequence_offset, self.framing.sequence_width, found.at)
-        if self.framing.zero_unsequenced:
-            found.ignored += self._without(found, found.sequence == 0)
-        found.unread += self._without(found, found.sequence < 0)  # beyond LAST_SEQUENCE
-        if self.framing.high_mask:
-            mask = self.framing.high_mask
-            high = frames.rows.field(base + self.framing.high_offset, "u1")[found.at] & np.uint8(mask)
-            found.sequence |= high.astype(np.int64) // (mask & -mask) << 32
-        return found
+            ignored = flags == _IGNORED
+            found.ignored += found.leave_out(ignored)
+            if found.ignored:
+                length, captured = length[~ignored], captured[~ignored]
+        found.unread += found.leave_out((length < self.needed + 8) | (captured < before + self.needed))
+
+    def _number(self, frames: Frames, base: int, found: Numbered) -> None:
+        framing = self.framing
+        value = self._value(frames, base + framing.sequence_offset, framing.sequence_width, found, framing.big_endian)
+        found.sequence = value.view(np.int64)
+        if framing.zero_unsequenced:
+            found.ignored += found.leave_out(found.sequence == 0)
+        if framing.sequence_width == 8:
+            found.unread += found.leave_out(found.sequence < 0)  # beyond LAST_SEQUENCE
+        if framing.high_mask:
+            high = self._value(frames, base + framing.high_offset, 1, found).view(np.int64) & framing.high_mask
+            found.sequence = found.sequence | high // (framing.high_mask & -framing.high_mask) << 32
 
     @staticmethod
-    def _without(found: Numbered, unwanted: Mask) -> int:
-        count = int(np.count_nonzero(unwanted))
-        if count:
-            wanted = ~unwanted
-            found.at, found.keys = found.at[wanted], found.keys[wanted]
-            if found.sequence.size:
-                found.sequence = found.sequence[wanted]
-            if found.begins is not None:
-                found.begins = found.begins[wanted]
-        return count
+    def _value(frames: Frames, offset: int, width: int, found: Numbered, big_endian: bool = False) -> Words:
+        value = frames.words.value(offset, width, big_endian)
+        return value if found.at is None else value[found.at]
 
-    def _number(self, frames: Frames, offset: int, width: int, at: Column) -> Column:
-        """Read as signed where it has eight bytes."""
-        kind = f"{self._order}{'i' if width == 8 else 'u'}{width}"
-        column: Column = frames.rows.field(offset, kind).astype(np.int64)[at]
-        return column
-
-    def _count(self, frames: Frames, base: int, at: Column) -> Column:
+    def _count(self, frames: Frames, base: int, found: Numbered) -> Column:
         framing = self.framing
         if not framing.count_width:
-            return np.ones(at.size, np.int64)
-        count = self._number(frames, base + framing.count_offset, framing.count_width, at)
+            return np.ones(found.keys.size, np.int64)
+        value = self._value(frames, base + framing.count_offset, framing.count_width, found, framing.big_endian)
+        count = value.view(np.int64)
         if framing.end_count:
-            count[count == framing.end_count] = 0
+            ends = count == framing.end_count
+            if count_of(ends):
+                count = np.where(ends, 0, count)
         return count
 
-    def _bytes(self, frames: Frames, offset: int, at: Column, width: int) -> Words:
-        column: Words = frames.rows.field(offset, "<u8").astype(np.uint64)[at]
-        return column & low_bytes(width)
+    def _bytes(self, frames: Frames, offset: int, width: int, found: Numbered) -> Words:
+        return self._value(frames, offset, min(width, 8), found)
 
-    def _epoch(self, frames: Frames, base: int, at: Column) -> tuple[Words, ...]:
-        framing = self.framing
-        offset, width = base + framing.epoch_offset, framing.epoch_width
+    def _epoch(self, frames: Frames, offset: int, found: Numbered) -> tuple[Words, ...]:
+        width = self.framing.epoch_width
         if not width:
             return ()
-        first = self._bytes(frames, offset, at, width)
-        if framing.epoch_mask:
-            first &= np.uint64(framing.epoch_mask)
-        return (first,) if width <= 8 else (first, self._bytes(frames, offset + 8, at, width - 8))
+        first = self._bytes(frames, offset, width, found)
+        if self.framing.epoch_mask:
+            first = first & np.uint64(self.framing.epoch_mask)
+        return (first,) if width <= 8 else (first, self._bytes(frames, offset + 8, width - 8, found))
 
-    def _sent(self, frames: Frames, offset: int, at: Column) -> Words:
+    def _sent(self, frames: Frames, offset: int, found: Numbered) -> Words:
+        big_endian = self.framing.big_endian
         if self.framing.time_kind == SECONDS_AND_NANOSECONDS:
-            seconds, nanoseconds = (
-                frames.rows.field(offset + part, f"{self._order}u4").astype(np.uint64)[at] for part in (0, 4)
-            )
+            seconds, nanoseconds = (self._value(frames, offset + part, 4, found, big_endian) for part in (0, 4))
             return seconds * np.uint64(1_000_000_000) + nanoseconds
-        sent: Words = frames.rows.field(offset, f"{self._order}u8").astype(np.uint64)[at]
+        sent = self._value(frames, offset, 8, found, big_endian)
         return sent * np.uint64(1_000_000) if self.framing.time_kind == MILLISECONDS else sent
 
     def _starts(self, found: Numbered) -> Column:
@@ -192,6 +192,6 @@ class PayloadReader:
             following &= 0xFFFFFFFF
         breaks = following != found.sequence[1:]
         for column in (found.keys, found.scopes, *found.epoch):
-            if column is not None:
+            if column is not None and not is_constant(column):
                 breaks |= column[1:] != column[:-1]
-        return np.concatenate((np.zeros(1, np.int64), np.flatnonzero(breaks) + 1))
+        return np.concatenate((_FIRST, np.flatnonzero(breaks) + 1))

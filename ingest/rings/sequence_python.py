@@ -66,16 +66,15 @@ class SequencedStream:
     outside_run: int = 0
     resets: int = 0
     heartbeats: int = 0
-    marked: int = 0  # numbers from here up to ``expected`` came, and are not in ``seen`` yet
-    seen: set[int] = field(default_factory=set)  # numbers of the window below ``marked``
+    missing: set[int] = field(default_factory=set)  # numbers of the window below ``expected`` that did not come
     latency: Latencies = field(default_factory=Latencies)
     sent: Latencies = field(default_factory=Latencies)
     nearest_ns: int | None = None
 
     def start(self, numbers: Numbers) -> None:
         """Begins with a datagram: nothing before it counts."""
-        self.seen.clear()
-        self.first = self.marked = self.expected = numbers.sequence
+        self.missing.clear()
+        self.first = self.expected = numbers.sequence
         self.newest_stamp = self.begun_stamp = numbers.stamp
         self.outside_run = 0
         self.former_epoch, self.epoch = self.epoch if self.started else numbers.epoch, numbers.epoch
@@ -86,9 +85,10 @@ class SequencedStream:
         """The newest numbers, behind a gap or not."""
         gap = sequence - self.expected
         if gap:
-            self.settle()
-            self.marked = sequence
             self.lost += gap
+            self.missing.update(range(max(self.expected, sequence - WINDOW), sequence))
+            if len(self.missing) > 2 * WINDOW:
+                self.missing = {number for number in self.missing if number >= sequence - WINDOW}
         self.received += count
         self.expected = sequence + count
 
@@ -100,22 +100,14 @@ class SequencedStream:
         self.outside_run = 0
         self.newest_stamp = stamp
 
-    def settle(self) -> None:
-        """Writes down which numbers came in order since."""
-        self.seen.update(range(max(self.marked, self.expected - WINDOW), self.expected))
-        self.marked = self.expected
-        if len(self.seen) > 2 * WINDOW:
-            self.seen = {number for number in self.seen if number >= self.expected - WINDOW}
-
     def late(self, numbers: Numbers) -> None:
         """Numbers behind the newest: lost before, or repeated."""
-        self.settle()
         old = min(numbers.count, self.expected - numbers.sequence)
         for number in range(numbers.sequence, numbers.sequence + old):
-            if number in self.seen:
+            if number not in self.missing:
                 self.duplicate += 1
             else:
-                self.seen.add(number)
+                self.missing.remove(number)
                 self.reordered += numbers.stamp >= self.newest_stamp  # else it lay in a ring that was read later
                 self.received += 1
                 self.lost -= 1
