@@ -5,7 +5,7 @@ Whatever does not follow goes through ``SequencedStream`` number by number, and 
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -58,7 +58,7 @@ class ColumnSequences(Sequences):
         self._readers = [PayloadReader(framing) for framing in following.framings]
         self.reach = max((reader.reach for reader in self._readers if reader.reads), default=0)
         self._routes: dict[int, tuple[PayloadReader | None, Framing, Group | None] | None] = {}
-        self._places: dict[tuple[bytes, int, int], int] = {}
+        self._known: dict[tuple[int, int], tuple[SequencedStream, int]] = {}  # by key and scope; its place among the spreads
         self._latencies, self._sent = _Spread(), _Spread()
 
     def columns(self, frames: Frames, first: int, end: int, now_ns: int, one: One) -> None:
@@ -128,7 +128,9 @@ class ColumnSequences(Sequences):
         room = STREAMS - len(self._streams) - len(self._channels)
         if room <= 0:
             return True
-        begun = {key for each in numbered for key in _keys(each)}
+        if 2 * by_hand + sum(each.starts.size for each in numbered) <= room:
+            return True
+        begun = {(*_destination(key), scope) for each in numbered for key, scope in _keys(each)}
         return 2 * by_hand + len(begun - self._streams.keys()) <= room
 
     def _follow_rows(self, numbered: Numbered, frames: Frames, now_ns: int) -> None:
@@ -141,10 +143,10 @@ class ColumnSequences(Sequences):
         rows = _Rows(numbered, frames)
         places: list[int] = []
         streams: list[SequencedStream | None] = []
-        for key, start, end in zip(_keys(numbered), starts, ends, strict=True):
-            stream = self._begun(key, numbered)
+        for (key, scope), start, end in zip(_keys(numbered), starts, ends, strict=True):
+            stream, place = self._known.get((key, scope)) or self._begun(key, scope, numbered.framing)
             streams.append(stream)
-            places.append(self._places.setdefault(key, len(self._places)) if stream is not None else _NOWHERE)
+            places.append(place)
             if stream is None:
                 self._unfollowed += end - start
             else:
@@ -157,13 +159,14 @@ class ColumnSequences(Sequences):
         if numbered.sent is not None:
             self._send_times(numbered, numbered.sent, places, streams, now_ns)
 
-    def _begun(self, key: tuple[bytes, int, int], numbered: Numbered) -> SequencedStream | None:
-        found = self._streams.get(key)
-        if found is None:
+    def _begun(self, key: int, scope: int, framing: Framing) -> tuple[SequencedStream | None, int]:
+        name = (*_destination(key), scope)
+        if name not in self._streams:
             if len(self._streams) + len(self._channels) >= STREAMS:
-                return None
-            found = self._streams[key] = (SequencedStream(), numbered.framing, self._lines.get(key[:2]))
-        return found[0]
+                return None, _NOWHERE
+            self._streams[name] = (SequencedStream(), framing, self._lines.get(name[:2]))
+        known = self._known[key, scope] = (self._streams[name][0], len(self._known))
+        return known
 
     def _send_times(
         self, numbered: Numbered, sent: Words, places: list[int], streams: list[SequencedStream | None], now_ns: int
@@ -182,8 +185,7 @@ class ColumnSequences(Sequences):
     def followed(self, histograms: bool = True) -> Followed:
         """See ``ingest.rings.walk.Walker``."""
         if histograms:
-            for key, place in self._places.items():
-                stream = self._streams[key][0]
+            for stream, place in self._known.values():
                 self._latencies.move_to(place, stream.latency)
                 self._sent.move_to(place, stream.sent)
         return super().followed(histograms)
@@ -194,11 +196,10 @@ def _destination(key: int) -> tuple[bytes, int]:
     return lies[:4], int.from_bytes(lies[6:], "big")
 
 
-def _keys(numbered: Numbered) -> Iterator[tuple[bytes, int, int]]:
-    """Address, port and scope of each row."""
+def _keys(numbered: Numbered) -> Iterable[tuple[int, int]]:
+    """Group and scope of each row."""
     keys = numbered.keys[numbered.starts].tolist()
-    scopes = numbered.scopes[numbered.starts].tolist() if numbered.scopes is not None else [0] * len(keys)
-    return ((*_destination(key), scope) for key, scope in zip(keys, scopes, strict=True))
+    return zip(keys, [0] * len(keys) if numbered.scopes is None else numbered.scopes[numbered.starts].tolist(), strict=True)
 
 
 class _Rows:

@@ -33,7 +33,7 @@ from ingest.rings.layout import STATUS_USER, V2_HEADER, V3_BLOCK_HEADER, V3_BLOC
 from ingest.rings.packet_names import ETHERTYPE_IPV4
 from ingest.rings.walk_python import PythonWalker, RingWalk
 
-BLOCKS_BYTES = 2 << 20  # of blocks that are read before they are handed back
+AT_ONCE_BYTES = 2 << 20  # of the ring that are read before they are handed back; more do not fit into a core's cache
 _FAR = 512  # a network header farther behind its frame's start is not read as a column
 _BLOCK = struct.Struct("=III")  # packets, offset of the first, length, at byte 12
 _SHAPE = struct.Struct("=HH")
@@ -51,7 +51,7 @@ class _RingColumns(RingWalk):
         self._columns = sequences
         self._octets = np.frombuffer(self._bytes, np.uint8)
         self._numbers32, self._numbers64 = self._octets.view(np.uint32), self._octets.view(np.uint64)
-        self._seen = np.zeros(max(BLOCKS_BYTES, area.unit_bytes) + 63 >> 6 << 3, np.bool_)
+        self._seen = np.zeros(max(AT_ONCE_BYTES, area.unit_bytes) + 63 >> 6 << 3, np.bool_)
         self._tally = dict.fromkeys(_COUNTS, 0)
         self._buckets = np.zeros(SLOTS, np.int64)
         self._longest_ns = 0
@@ -83,7 +83,7 @@ class _RingColumns(RingWalk):
         size, units = self._area.unit_bytes, self._area.units
         blocks = 0
         while blocks < units:
-            limit = min(max(1, BLOCKS_BYTES // size), units - blocks, units - self._cursor)
+            limit = min(max(1, AT_ONCE_BYTES // size), units - blocks, units - self._cursor)
             status = self._cursor * size + V3_BLOCK_STATUS >> 2
             ready = 0
             while ready < limit and self._words[status + ready * (size >> 2)] & STATUS_USER:
@@ -163,8 +163,9 @@ class _RingColumns(RingWalk):
             self._packed_frame(frame, size, now)
 
     def _all_packed(self, frames: Column, room: Column, now: int) -> None:
-        for first in range(0, frames.size, self.many):
-            self._packed_frames(frames[first : first + self.many], room[first : first + self.many], now)
+        step = -(-frames.size // -(-frames.size // self.many))  # equal parts
+        for first in range(0, frames.size, step):
+            self._packed_frames(frames[first : first + step], room[first : first + step], now)
 
     def _packed_frames(self, frames: Column, room: Column, now: int) -> None:
         """Frames that begin at these words, in ascending order, and have so much room in bytes."""
@@ -191,7 +192,7 @@ class _RingColumns(RingWalk):
         size, units = self._area.unit_bytes, self._area.units
         frames = 0
         while frames < units:
-            ready = self._ready(min(self.many, units - frames, units - self._cursor))
+            ready = self._ready(min(self.many, AT_ONCE_BYTES // size or 1, units - frames, units - self._cursor))
             if not ready:
                 break
             self._fence()
@@ -290,7 +291,7 @@ class NumpyWalker(PythonWalker):
 
     name = "numpy"
     few = 48  # packets: fewer are read faster without numpy
-    many = 8192  # packets: the rows of more at once do not fit into a core's cache
+    many = 16384  # packets: no more at once
 
     def _sequences_of(self, following: Following) -> ColumnSequences:
         return ColumnSequences(following)
