@@ -18,7 +18,7 @@ from ingest.rings.sequence_columns import Numbered, PayloadReader, by_stream, is
 from ingest.rings.sequence_python import Latencies, Numbers, SequencedStream
 
 _GROUP = word(0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0xFF, 0xFF)  # destination address and port, from the address on
-_ROUTES = 4096  # groups whose framing is remembered
+_WAYS = 4096  # groups whose framing is remembered
 _NOWHERE = STREAMS  # the place of datagrams that are not followed
 
 One = Callable[[int], None]
@@ -57,7 +57,7 @@ class ColumnSequences(Sequences):
         super().__init__(following)
         self._readers = [PayloadReader(framing) for framing in following.framings]
         self.reach = max((reader.reach for reader in self._readers if reader.reads), default=0)
-        self._routes: dict[int, tuple[PayloadReader | None, Framing, Group | None] | None] = {}
+        self._ways: dict[int, tuple[PayloadReader | None, Group | None] | None] = {}
         self._known: dict[tuple[int, int], tuple[SequencedStream, int]] = {}  # by key and scope; its place among the spreads
         self._latencies, self._sent = _Spread(), _Spread()
 
@@ -91,9 +91,9 @@ class ColumnSequences(Sequences):
         bounds = [0] if at is None else [0, *(np.flatnonzero(keys[1:] != keys[:-1]) + 1).tolist()]
         pieces: dict[PayloadReader | None, list[slice]] = {}
         for start, end in zip(bounds, [*bounds[1:], keys.size], strict=True):
-            route = self._route(int(keys[start]))
-            if route is not None:
-                pieces.setdefault(route[0], []).append(slice(start, end))
+            way = self._way(int(keys[start]))
+            if way is not None:
+                pieces.setdefault(way[0], []).append(slice(start, end))
         places = np.arange(frames.count) if at is None and None in pieces else at
         by_hand = [places[piece] for piece in pieces.pop(None, [])] if places is not None else []
         numbered = []
@@ -107,21 +107,21 @@ class ColumnSequences(Sequences):
                 numbered.append(reader.read(frames, mine, its))
         return numbered, by_hand
 
-    def _route(self, key: int) -> tuple[PayloadReader | None, Framing, Group | None] | None:
-        """How a group's datagrams are read (None: one by one), by which framing, on which line; None: not at all."""
-        if key not in self._routes:
-            if len(self._routes) >= _ROUTES:
-                self._routes.clear()
+    def _way(self, key: int) -> tuple[PayloadReader | None, Group | None] | None:
+        """How a group's datagrams are read (None: one by one), on which line; None: not at all."""
+        if key not in self._ways:
+            if len(self._ways) >= _WAYS:
+                self._ways.clear()
             address, port = _destination(key)
             line = self._lines.get((address, port))
-            framing = self._framing(line, port)
-            if framing is None:
-                self._routes[key] = None
+            reading = self._reading(line, port)
+            if reading is None:
+                self._ways[key] = None
             else:
-                reader = self._readers[self._following.framings.index(framing)]
+                reader = self._readers[self._readings.index(reading)]
                 by_hand = not reader.reads or (line is not None and line.channel is not None)
-                self._routes[key] = (None if by_hand else reader, framing, line)
-        return self._routes[key]
+                self._ways[key] = (None if by_hand else reader, line)
+        return self._ways[key]
 
     def _room_for(self, numbered: list[Numbered], by_hand: int) -> bool:
         """Whether it makes no difference in which order these streams begin: there is room for all of them, or for none."""

@@ -4,7 +4,7 @@ import operator
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ingest.histogram import BUCKETS, Histogram, bucket_of
+from ingest.histogram import BUCKETS, Histogram
 from ingest.rings.layout import AGAIN_NS, FAR_AHEAD, OUTSIDE_RUN, WINDOW
 
 
@@ -22,8 +22,14 @@ class Latencies:
         if value_ns < 0:
             self.negative += 1
             return
-        self.buckets[bucket_of(value_ns)] += 1
-        self.max_ns = max(self.max_ns, value_ns)
+        power = value_ns.bit_length() - 5  # ``bucket_of``, without the call
+        if power > 0:
+            bucket = (power << 4) + (value_ns >> power)
+            self.buckets[bucket if bucket < BUCKETS else -1] += 1
+        else:
+            self.buckets[value_ns] += 1
+        if value_ns > self.max_ns:
+            self.max_ns = value_ns
 
     def add_counted(self, buckets: Iterable[int], negative: int, max_ns: int) -> None:
         """Values that were sorted into buckets already."""
@@ -36,7 +42,7 @@ class Latencies:
         return Histogram(tuple(self.buckets), self.negative, self.max_ns)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Numbers:
     """One datagram's numbers, and when it came."""
 

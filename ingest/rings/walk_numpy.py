@@ -60,7 +60,7 @@ class _RingColumns(RingWalk):
         """See Walker."""
         self._kinds = {name: count + self._tally[name] for name, count in self._kinds.items()}
         self._packets += self._tally["packets"]
-        self._length += self._tally["bytes"]
+        self._on_wire += self._tally["bytes"]
         self._truncated += self._tally["truncated"]
         self._losing += self._tally["losing"]
         self._unstamped += int(self._buckets[UNTIMED])

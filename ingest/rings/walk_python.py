@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from ingest.rings.counters import KINDS, NOTHING, Followed, Walked
 from ingest.rings.datagram_python import Sequences
 from ingest.rings.layout import (
+    STATUS_GSO_TCP,
     STATUS_LOSING,
     STATUS_USER,
     STATUS_VLAN,
@@ -26,7 +27,7 @@ from ingest.rings.layout import (
     Area,
     Following,
 )
-from ingest.rings.packet_names import names
+from ingest.rings.packet_names import ETHERTYPE_IPV4, PACKET_OTHERHOST, STANDARD_BYTES, names
 from ingest.rings.sequence_python import Latencies
 from ingest.rings.tape import PythonTape, Tape
 from ingest.rings.walk import Ended, WalkerMissing
@@ -39,6 +40,7 @@ _LINK = struct.Struct(">2xH6xB")  # ethertype, packet type
 _V2_VLAN, _V3_VLAN = 24, 32  # tp_vlan_tci; tp_vlan_tpid 2 and 4 bytes behind
 _STATUS_VLAN_TPID = 1 << 6
 _SECOND_NS = 1_000_000_000
+_ODD = STATUS_VLAN | STATUS_GSO_TCP
 _BATCH = 64
 _FAILURES = select.POLLERR | select.POLLHUP | select.POLLNVAL
 _ORDERED = ("x86_64", "i686", "i386", "AMD64")  # processors that keep loads and stores in the order that we need
@@ -91,11 +93,13 @@ class RingWalk:
         self._fixed_now_ns = fixed_now_ns
         self._fence = fence
         self._cursor = 0
+        self._stamp_kind = area.stamp_kind
+        self._longest = min(area.super_bytes or STANDARD_BYTES, STANDARD_BYTES)  # of those that have no name for their length
         self.tape: PythonTape | None = None
         self._clear()
 
     def _clear(self) -> None:
-        self._packets = self._length = self._truncated = self._losing = self._unstamped = 0
+        self._packets = self._on_wire = self._truncated = self._losing = self._unstamped = 0
         self._malformed_frames = self._malformed_blocks = 0
         self._kinds = dict.fromkeys(KINDS, 0)
         self._latency = Latencies()
@@ -106,7 +110,7 @@ class RingWalk:
             return NOTHING
         taken = Walked(
             packets=self._packets,
-            bytes=self._length,
+            bytes=self._on_wire,
             truncated=self._truncated,
             malformed_frames=self._malformed_frames,
             malformed_blocks=self._malformed_blocks,
@@ -233,11 +237,11 @@ class RingWalk:
             self._malformed_frames += 1
             return
         self._packets += 1
-        self._length += length
+        self._on_wire += length
         if captured < length:
             self._truncated += 1
         stamp_ns = seconds * _SECOND_NS + nanoseconds
-        timed = now >= stamp_ns and status & self._area.stamp_kind == self._area.stamp_kind
+        timed = now >= stamp_ns and status & self._stamp_kind == self._stamp_kind
         if timed or now < stamp_ns:
             self._latency.add(now - stamp_ns)
         else:
@@ -246,8 +250,15 @@ class RingWalk:
         at, stop = start + min(net, end), start + end
         if status & STATUS_LOSING:
             self._losing += 1
-        for name in names(self._bytes, at, stop, protocol, status, length, packet_type, self._area.super_bytes):
-            self._kinds[name] += 1
+        if (
+            protocol != ETHERTYPE_IPV4
+            or status & _ODD
+            or length > self._longest
+            or packet_type == PACKET_OTHERHOST
+            or (stop - at >= 20 and (self._bytes[at + 6] & 0x3F or self._bytes[at + 7]))
+        ):
+            for name in names(self._bytes, at, stop, protocol, status, length, packet_type, self._area.super_bytes):
+                self._kinds[name] += 1
         if self.tape is not None:
             vlan_at = start + (_V2_VLAN if self._area.version == V2 else _V3_VLAN)
             tag = _vlan_tag(self._bytes, vlan_at, self._area.version, status)
