@@ -1,6 +1,6 @@
-"""The walker in Python: ``walk.c`` line by line, for hosts without a compiler and as the oracle of the tests.
+"""The walker in Python: ``walk.c`` line by line, for hosts without a compiler or numpy, and as the oracle of the tests.
 
-A packet costs about half a microsecond: good for a million packets a second, not more.
+A packet costs one to two microseconds: good for half a million packets a second, not more.
 """
 
 import ctypes
@@ -65,7 +65,7 @@ def memory_fence(machine: str | None = None) -> Callable[[], None]:
         fence = ctypes.CDLL("libatomic.so.1").atomic_thread_fence
     except (OSError, AttributeError) as error:
         raise WalkerMissing(
-            "the Python walker needs libatomic on this processor; install libatomic1, or a C compiler for the native walker"
+            "the Python walkers need libatomic on this processor; install libatomic1, or a C compiler for the native walker"
         ) from error
     fence.argtypes, fence.restype = (ctypes.c_int,), None
     return lambda: fence(_SEQ_CST)

@@ -1,38 +1,28 @@
-"""The two walkers: right about what they know, and alike about everything, corrupt memory included."""
+"""The walkers: right about what they know, and alike about everything, corrupt memory included."""
 
+import os
 import random
 import struct
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ring_images import NOW_NS, Packet, block, blocks, frames, mold, udp4, udp6
+from walker_kinds import KINDS, agreed, native_or_skip
 
 from ingest.feeds.formats import parse_feed
 from ingest.histogram import Histogram
 from ingest.rings.layout import V2, Area, Following, Framing, Group
 from ingest.rings.walk import Walker, WalkerMissing, open_walker
-from ingest.rings.walk_native import NativeWalker
-from ingest.rings.walk_numpy import NumpyWalker
-from ingest.rings.walk_python import PythonWalker, memory_fence
+from ingest.rings.walk_python import memory_fence
 
+PROJECT = Path(__file__).parents[3]
 MOLD_FRAMING = parse_feed("moldudp64")
 MOLD = Following((MOLD_FRAMING,))
-
-
-class EveryColumn(NumpyWalker):
-    """Reads even a single packet as a column, and never many at once."""
-
-    few, many = 1, 7
-
-
-KINDS: dict[str, type[Walker]] = {
-    "native": NativeWalker,
-    "numpy": NumpyWalker,
-    "columns": EveryColumn,
-    "python": PythonWalker,
-}
 
 
 @pytest.fixture(params=KINDS)
@@ -40,15 +30,6 @@ def kind(request: pytest.FixtureRequest) -> type[Walker]:
     if request.param == "native":
         native_or_skip()
     return KINDS[request.param]
-
-
-def native_or_skip() -> None:
-    from ingest.rings.native import load
-
-    try:
-        load()
-    except WalkerMissing as missing:
-        pytest.skip(str(missing))
 
 
 def ring_of(version: int, packets: list[Packet]) -> Area:
@@ -391,24 +372,6 @@ def rings(draw: st.DrawFn) -> Area:
     return replace(area, stamp_kind=stamp_kind, super_bytes=draw(st.sampled_from([0, 90, 9018])))
 
 
-def agreed(areas: list[Area], following: Following | None) -> tuple[object, ...]:
-    """What all walkers say, each with memory of its own."""
-    native_or_skip()
-    native = outcome(NativeWalker, areas, following)
-    for kind in (PythonWalker, NumpyWalker, EveryColumn):
-        assert outcome(kind, areas, following) == native, kind
-    return native
-
-
-def outcome(kind: type[Walker], areas: list[Area], framing: Following | None) -> tuple[object, ...]:
-    copies = [replace(area, memory=bytearray(area.memory)) for area in areas]
-    walker = kind(copies, framing, NOW_NS)
-    drained = (walker.drain(), walker.drain())
-    walked, followed = walker.take(), walker.followed()
-    walker.close()
-    return drained, walked, followed, [bytes(copy.memory) for copy in copies]
-
-
 @settings(max_examples=400, deadline=None)
 @given(st.lists(rings(), min_size=1, max_size=3), FRAMING)
 def test_the_walkers_agree(areas: list[Area], framing: Following | None) -> None:
@@ -487,23 +450,38 @@ def test_the_walkers_agree_on_disorder(numbers: list[tuple[int, int, int]]) -> N
 
 def test_the_environment_insists_on_a_walker(monkeypatch: pytest.MonkeyPatch) -> None:
     area = frames([], 4)
-    monkeypatch.setenv("QUIETCORE_WALKER", "python")
-    assert open_walker([area]).name == "python"
+    for name in ("native", "numpy", "python"):
+        monkeypatch.setenv("QUIETCORE_WALKER", name)
+        assert open_walker([area]).name == name
     monkeypatch.setenv("QUIETCORE_WALKER", "rust\x1b[31m")
-    with pytest.raises(WalkerMissing, match="must be native or python") as raised:
+    with pytest.raises(WalkerMissing, match="must be native, numpy or python") as raised:
         open_walker([area])
     assert "\x1b" not in str(raised.value)
 
 
-def test_without_the_library_python_stands_in(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+def test_without_the_library_numpy_stands_in_and_without_that_python(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     from ingest.rings import walk_native
 
     monkeypatch.delenv("QUIETCORE_WALKER", raising=False)
     real = walk_native.load
     monkeypatch.setattr(walk_native, "load", lambda: real(tmp_path / "_walk.so"))
-    assert open_walker([frames([], 4)]).name == "python"
+    assert open_walker([frames([], 4)]).name == "numpy"
     with pytest.raises(WalkerMissing, match="not built"):
         open_walker([frames([], 4)], choice="native")
+    monkeypatch.setitem(sys.modules, "ingest.rings.walk_numpy", None)
+    assert open_walker([frames([], 4)]).name == "python"
+    with pytest.raises(WalkerMissing, match="needs numpy"):
+        open_walker([frames([], 4)], choice="numpy")
+
+
+def test_numpy_starts_no_threads_on_this_host() -> None:
+    program = (
+        "import os; from ingest.rings.walk import open_walker; assert open_walker([], choice='numpy').name == 'numpy';"
+        "print(len(os.listdir('/proc/self/task')))"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    ran = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, env=environment, capture_output=True, text=True)
+    assert ran.stdout.strip() == "1", ran.stderr
 
 
 def test_a_library_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -533,6 +511,10 @@ def test_without_a_fence_such_a_processor_is_refused(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(ctypes, "CDLL", missing)
     with pytest.raises(WalkerMissing, match="libatomic1"):
         memory_fence("aarch64")
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    for name in ("numpy", "python"):
+        with pytest.raises(WalkerMissing, match="libatomic1"):
+            KINDS[name]([frames([], 4)])
 
 
 def test_a_ring_larger_than_its_memory_is_refused() -> None:
