@@ -18,6 +18,7 @@ from ingest.rings.layout import (
     Framing,
     Group,
 )
+from ingest.rings.walk_numpy import NumpyWalker
 
 MOLD = parse_feed("moldudp64")
 FRAMINGS = [
@@ -92,7 +93,7 @@ def odd_packet(noise: random.Random, payload: bytes, address: str) -> Packet:
             Packet(udp4(payload, address, options=bytes(4))),
             Packet(udp4(payload, address, fragment=noise.choice([1, 0x2000]))),
             Packet(plain, 0x0806),
-            Packet(plain[: noise.choice([0, 12, 24])]),
+            Packet(plain[: noise.choice([0, 12, 24, 30, 40])]),
             *(Packet(bytes(data)) for data in (tcp, short, other, words)),
             Packet(plain, status=noise.choice([5, 0x11, 0x101, 0x80000001])),
             Packet(plain, length=noise.choice([1518, 1519, 9000, 70_000])),
@@ -188,7 +189,59 @@ def storm_of(framing: Framing) -> list[bytes]:
     return [packet.data for packet in storm(framing, 1, 200, 0)]
 
 
+def test_where_one_stream_ends_another_does_not_go_on() -> None:
+    scoped = Framing("scoped", 8, 8, big_endian=True, scope_offset=0, scope_width=2)
+    halves = [(b"\1\0", range(1, 101)), (b"\2\0", range(101, 201))]
+    packets = [Packet(udp4(scope + bytes(6) + number.to_bytes(8, "big"))) for scope, numbers in halves for number in numbers]
+    groups = [Packet(udp4(mold(number), f"239.1.1.{1 + (number > 100)}")) for number in range(1, 201)]
+    sessions = [Packet(udp4(b"QUIETCORE%d" % (number > 100) + mold(number)[10:])) for number in range(1, 201)]
+    for each, framing in ((packets, scoped), (groups, MOLD)):
+        _, _, followed, _ = agreed([packed(each)], Following((framing,)))
+        assert [stream.received for stream in followed.streams] == [100, 100]
+    _, _, followed, _ = agreed([packed(sessions)], Following((MOLD,)))
+    assert [(stream.received, stream.resets) for stream in followed.streams] == [(200, 1)]
+
+
 # ---- frames that are not where they seem to be
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_what_is_plain_is_read_as_columns_alone(monkeypatch: pytest.MonkeyPatch, version: int) -> None:
+    """Round and round, part of each block left over from the turn before."""
+    unit_bytes = 256 if version == 2 else 1 << 14
+    ring = Area(bytearray(unit_bytes * 600), version, unit_bytes, 600)
+    walker = NumpyWalker([ring], Following((MOLD,)))
+    for name in ("_chained", "_packed_frame"):  # and _fixed_frame, but for what lies at the memory's very end
+        monkeypatch.setattr(walker._rings[0], name, None)
+    number, at = 1, 0
+    for count in (500, 450, 350, 300):
+        packets = [Packet(udp4(mold(number + index))) for index in range(count)]
+        number += count
+        made = frames(packets, count) if version == 2 else packed(packets, unit_bytes)
+        for unit in range(made.units):
+            new = made.memory[unit * unit_bytes : (unit + 1) * unit_bytes]
+            (end,) = struct.unpack_from("=I", new, 20) if version == 3 else (unit_bytes,)
+            place = (at if version == 2 else unit) % 600 * unit_bytes
+            ring.memory[place : place + end] = new[:end]
+            at += 1
+        if version == 3:  # the same blocks again, some of them less full
+            walker._rings[0]._cursor = 0
+        assert walker.drain() == made.units
+    assert walker.take()[0].packets == number - 1
+    assert walker.followed().streams[0].received == number - 1
+
+
+def test_the_last_frame_ends_with_its_block_whatever_it_says_of_the_next() -> None:
+    packets = [Packet(udp4(mold(n))) for n in range(100)]
+    for following, captured in ((0, 16000), (1 << 20, 16000), (0xFFFFFFFF, 70_000), (72, 54)):
+        area = packed(packets, 1 << 14)
+        at = 48
+        while (step := struct.unpack_from("=I", area.memory, at)[0]) and at < area.unit_bytes:
+            at += step
+        struct.pack_into("=I", area.memory, at, following)
+        struct.pack_into("=II", area.memory, at + 12, captured, captured)
+        agreed([area], Following((MOLD,)))
+
 
 FAKE = struct.pack("=HHI", 82, 96, 0)
 
