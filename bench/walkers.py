@@ -27,6 +27,7 @@ from ingest.load.namespaces import NamespaceError, VethPair
 from ingest.rings.native import Ring, Sequences, Stream
 from ingest.rings.walk import Walker
 from ingest.rings.walk_native import NativeWalker
+from ingest.rings.walk_numpy import NumpyWalker
 from ingest.rings.walk_python import PythonWalker
 
 ROUNDS = 11
@@ -62,6 +63,11 @@ def textbook_of(image: Image) -> Walk:
 def _table(walker: NativeWalker) -> int:
     assert walker._sequences is not None
     return ctypes.addressof(walker._sequences._streams)
+
+
+def numpy_of(image: Image) -> Walk:
+    walker = NumpyWalker([image.area()], FOLLOWING, NOW_NS)
+    return walker.drain, lambda: _told(walker)
 
 
 def _told(walker: Walker) -> tuple[object, ...]:
@@ -111,7 +117,7 @@ def agree(image: Image, others: dict[str, object] | None = None) -> None:
         DisagreementError: they do not.
     """
     told: dict[str, object] = dict(others or {})
-    for name, start in {"textbook": textbook_of, "native": native_of, "python": python_of}.items():
+    for name, start in {"textbook": textbook_of, "native": native_of, "numpy": numpy_of, "python": python_of}.items():
         if name == "python" and image.packets > 20_000:
             continue  # it would take seconds
         walk, tell = start(image)
@@ -195,10 +201,14 @@ def compare(board: Board, image: Image, name: str, passes: int, rounds: int, tar
         board.put(Figure(f"{name}: bytes/s of the textbook walk / of a plain read", walked / ns["read"], note=note))
 
 
-def compare_python(board: Board, image: Image) -> None:
-    found = interleaved({"python": lambda: timed(python_of, image, 1), "native": lambda: timed(native_of, image, 16)}, 3)
-    python, native = median(found["python"]), median(found["native"])
-    board.put(Figure("hot: pure Python twin / native", python / native, note=f"{python:,.0f} ns/packet"))
+def compare_stand_ins(board: Board, image: Image) -> None:
+    """The ladder below the native walker: numpy, and nothing but Python."""
+    starts: dict[str, Callable[[Image], Walk]] = {"textbook": textbook_of, "numpy": numpy_of, "python": python_of}
+    found = interleaved({name: lambda start=start: timed(start, image, 1) for name, start in starts.items()}, 3)
+    ns = {name: median(values) for name, values in found.items()}
+    for name, target in (("numpy", 2.2), ("python", 16.0)):
+        ratio = ns[name] / ns["textbook"]
+        board.put(Figure(f"cold: {name} / textbook C", ratio, at_most=target, note=f"{ns[name]:,.0f} ns/packet"))
 
 
 def compare_pcap(board: Board, name: str, size: int, rounds: int, target: float) -> None:
@@ -223,6 +233,6 @@ def main(board: Board, *, brief: bool = False) -> None:
         told = f"{streams} stream{'s' * (streams > 1)}"
         compare(board, Image.filled(COLD_BYTES, streams), f"cold, {told}", 1, rounds, 0.30)
         compare(board, Image.filled(BLOCK_BYTES, streams), f"hot, {told}", HOT_PASSES, rounds, 0.85)
-    compare_python(board, Image.filled(BLOCK_BYTES))
+    compare_stand_ins(board, Image.filled(COLD_BYTES))
     compare_pcap(board, "cold", COLD_BYTES, rounds, 0.30)
     compare_pcap(board, "hot", 4 * PCAP_BLOCK_BYTES, rounds, 0.45)

@@ -143,7 +143,7 @@ class PacketRing:
             rings: how many share an interface's packets by receiving CPU; None: ``default_rings``. One ring knows no core.
             cpu: where the reader runs; None: wherever this process may.
             following: which datagrams' sequence numbers to follow.
-            walker: ``native``, ``python`` or None for the best.
+            walker: one of ``ingest.rings.walk.WALKERS``, or None for the best.
             promiscuous: ask the NIC for other hosts' frames too.
             ring_bytes: memory of each ring; None: as ``geometry_of`` says.
             pause_ns: latency mode: between two drains while packets come. Throughput mode takes 2 ms, and none with a ring

@@ -22,13 +22,17 @@ if TYPE_CHECKING:
 EPILOG = """\
 modes:
   latency     fixed frames, read every 100 us while packets come (default)
-  throughput  the kernel hands over blocks, read every 2 ms: a tenth of the CPU time, but some milliseconds late
+  throughput  blocks of packets, read every 2 ms: a tenth of the CPU time, some milliseconds late
 
 A packet ring is a tap: it takes nothing away from the programs that receive. Every packet that the kernel offers to it is
 either read or reported as dropped; `unaccounted` is 0, or something is wrong. `core` is the CPU on which the kernel received
 the packets. Latency is from the kernel's stamp at the entry of the network stack to the moment of reading.
 
-Ends at Ctrl-C or SIGTERM with the whole report. Needs CAP_NET_RAW. QUIETCORE_WALKER=native|python insists on one walker.
+Ends at Ctrl-C or SIGTERM with the whole report. Needs CAP_NET_RAW.
+
+The best walker that runs here reads the rings, and all of them count the same: `native` was built at installation by a C
+compiler, `numpy` needs numpy (several times slower, cheap only where packets come in batches), `python` needs nothing (more
+than a microsecond a packet). QUIETCORE_WALKER=native|numpy|python insists on one. Capture files have no numpy walker.
 
 filters (--filter EXPRESSION, in quotes):
   ip ip6 arp udp tcp icmp igmp          a protocol; icmp is that of IPv4 and of IPv6

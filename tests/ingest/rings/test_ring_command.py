@@ -195,7 +195,7 @@ def test_a_walker_that_does_not_exist_is_refused() -> None:
         pytest.skip("needs root to come that far")
     status, _, words = finish(start(None, "packet:lo", QUIETCORE_WALKER="rust"))
     assert status == 1
-    assert "must be native or python" in words
+    assert "must be native, numpy or python" in words
 
 
 def test_loads_neither_the_app_nor_netlink() -> None:
