@@ -66,7 +66,7 @@ class ColumnSequences(Sequences):
         at: Column | None = None
         keys: Words = frames.words.word((frames.net >> 3) + 2) & _GROUP
         if not (frames.all_usual and end - first == frames.count):
-            at = np.flatnonzero(frames.usual[first:end]) + first
+            at = frames.usual[first:end].nonzero()[0] + first
             if not at.size:
                 return
             keys = keys[at]
@@ -88,7 +88,7 @@ class ColumnSequences(Sequences):
 
     def _read(self, frames: Frames, at: Column | None, keys: Words) -> tuple[list[Numbered], list[Column]]:
         """Reads the datagrams by framing; those that cannot be read as columns are the second list."""
-        bounds = [0] if at is None else [0, *(np.flatnonzero(keys[1:] != keys[:-1]) + 1).tolist()]
+        bounds = [0] if at is None else [0, *((keys[1:] != keys[:-1]).nonzero()[0] + 1).tolist()]
         pieces: dict[PayloadReader | None, list[slice]] = {}
         for start, end in zip(bounds, [*bounds[1:], keys.size], strict=True):
             way = self._way(int(keys[start]))

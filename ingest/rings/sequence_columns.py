@@ -194,4 +194,4 @@ class PayloadReader:
         for column in (found.keys, found.scopes, *found.epoch):
             if column is not None and not is_constant(column):
                 breaks |= column[1:] != column[:-1]
-        return np.concatenate((_FIRST, np.flatnonzero(breaks) + 1))
+        return np.concatenate((_FIRST, breaks.nonzero()[0] + 1))
