@@ -2,7 +2,7 @@
 # make test  lint, types, import contracts and all tests but the lab
 # make lab   the virtual machine lab: a stock kernel with real multi-queue NICs, systemd, and power cuts
 # make faults SIGKILL at every system call of apply, confirm and rollback (a quarter of an hour; make test takes a spread)
-# make bench the benchmarks, as ratios
+# make bench the benchmarks, as ratios beside their targets (ARGS=walkers for one part, ARGS=--help for how to read them)
 # make units the systemd units, rendered into build/units; make install-units puts them below /etc/systemd (as root)
 # make lock  requirements.lock and requirements-dev.lock anew from pyproject.toml (ARGS=--upgrade: the newest versions)
 # make sbom  build/quietcore.cdx.json: what is inside, as CycloneDX
@@ -44,7 +44,7 @@ faults: $(VENV)/ready
 	QUIETCORE_ALL_FAULTS=1 $(BIN)/python -m pytest tests/faults --timeout 3000
 
 bench: $(VENV)/ready
-	$(BIN)/python -m bench
+	@$(BIN)/python -m bench $(ARGS)
 
 units: $(VENV)/ready
 	@$(BIN)/python tools/units build/units

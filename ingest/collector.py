@@ -68,6 +68,9 @@ class Collector:
         self._roles: dict[int, str] = {}
         self._irqs = IrqReader(host)
         self._nics = NicReader(host)
+        self._cores = CoreReader()
+        self._name = self._kernel = ""
+        self._bound: tuple[set[int], str] = (set(), "")
         self.losses = LossReader(host)  # its ``rings`` and ``feeds`` are told by who follows them
         self._slow_until = 0.0
         self._listed: frozenset[str] = frozenset()
@@ -95,6 +98,8 @@ class Collector:
         self._roles = default_roles(self._topology, isolated_cpus(self._host.files, self._topology)) | {
             cpu: role for cpu, role in given.items() if cpu in self._topology.online
         }
+        self._name, self._kernel = self._host.name, self._host.kernel
+        self._cores.refresh(self._topology, self._roles)
         self._nics.refresh()
         self._irqs.refresh(self._nics.nics)
         self._slow_until = time.monotonic() + SLOW_S
@@ -125,7 +130,7 @@ class Collector:
         interval_s = (now_ns - self._last_ns) / 1e9 if self._sequence else 0.0
         self._rates.begin(interval_s)
         table = self._parser.parse(self._files["interrupts"].read() or b"")
-        if set(table.cpus) - set(self._topology.online):  # a CPU came online
+        if not self._topology.online.issuperset(table.cpus):  # a CPU came online
             events = (*events, *self._refresh())
         # the columns of the table are the CPUs that are online now; the topology was read some seconds ago
         rows = softnet.parse(self._files["softnet"].read() or b"", table.cpus or sorted(self._topology.online))
@@ -140,16 +145,16 @@ class Collector:
         irqs = self._irqs.samples(table, self._rates)
         losses = self.losses.read(now_ns, interval_s, self._nics.nics, counters, rows, protocols, everything)
         nics = tuple(
-            self._nics.sample(nic, counters[nic.name], irqs, self.losses.queues(nic.name), self._rates)
+            self._nics.sample(nic, counters[nic.name], self._irqs.receiving, self.losses.queues(nic.name), self._rates)
             for nic in self._nics.nics
         )
-        cores = CoreReader(self._topology, self._roles, self._rates).samples(table, irqs, deferred, rows, times)
+        cores = self._cores.samples(self._irqs.interrupts, self._irqs.moved, deferred, rows, times, self._rates)
         self._sequence += 1
         self._last_ns = now_ns
         return Sample(
-            host=self._host.name,
+            host=self._name,
             source=self._host.source,
-            kernel=self._host.kernel,
+            kernel=self._kernel,
             sequence=self._sequence,
             time_s=time.time(),
             monotonic_ns=now_ns,
@@ -168,7 +173,10 @@ class Collector:
         spent = cpu_ns - self._last_cpu_ns if self._last_cpu_ns else 0
         self._last_cpu_ns = cpu_ns
         percent = spent / interval_s / 1e7 if interval_s else 0.0
-        return Cost(spent, round(percent, 3), format_list(os.sched_getaffinity(0)), self.late_ticks)
+        bound = os.sched_getaffinity(0)
+        if bound != self._bound[0]:
+            self._bound = bound, format_list(bound)
+        return Cost(spent, round(percent, 3), self._bound[1], self.late_ticks)
 
     def stream(self, interval_s: float, count: int | None = None, before: Callable[[], None] | None = None) -> Iterator[Sample]:
         """Samples every ``interval_s`` at absolute times, ``count`` of them or for ever; the first already has rates.

@@ -13,6 +13,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import is_
 
 from ingest import losses
 from ingest.counters import aer, conntrack, driver, igmp, link_stats, nftables, packet_sockets, qdisc, snmp6, sockets
@@ -37,6 +38,7 @@ _FILES = {
     "packet": "/proc/net/packet",
 }
 Rows = list[Count | Unseen]
+_NO_QUEUES: Mapping[int, "QueueCount"] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,9 @@ class LossReader:
         self._queues: dict[str, dict[int, QueueCount]] = {}
         self._udp_known = False
         self._tick = Rates(PACKETS_PER_S)
+        self._told: tuple[object, ...] = ()  # what the tick's rows were made of
+        self._still: tuple[LossSample, ...] | None = None  # these rows, where they stand still
+        self._ledger: tuple[tuple[object, ...], tuple[LossSample, ...]] = ((), ())
         live = host.files.real
         self._second = Paced(SECOND_NS if live else 0, self._read_second)
         self._slow = Paced(SLOW_NS if live else 0, self._read_slow)
@@ -132,15 +137,32 @@ class LossReader:
         self._udp_known = "Udp.RcvbufErrors" in protocols
         slow = self._slow.rows(now_ns, everything)  # first: the second's rows show the links
         second = self._second.rows(now_ns, everything)
+        first = self._rows_of_tick(interval_s, softnet, protocols)
+        parts = first, second, slow, nics
+        if len(self._ledger[0]) != len(parts) or not all(map(is_, self._ledger[0], parts)):
+            names = (printable(nic.name) for nic in self._nics)
+            self._ledger = parts, complete((*first, *second, *slow), names)
+        return self._ledger[1]
+
+    def _rows_of_tick(
+        self, interval_s: float, softnet: Sequence[Softnet], protocols: Mapping[str, int]
+    ) -> tuple[LossSample, ...]:
+        """The rows of what is read at every tick; the same ones as long as nothing moves, which is how it should be."""
+        lost = [(row.cpu, row.drops, row.squeezes, row.flow_limits) for row in softnet]
+        told = lost, protocols, dict(self.rings), dict(self.feeds)
+        unmoved = told == self._told
+        if unmoved and self._still is not None:
+            return self._still
         self._tick.begin(interval_s)
         counts: Rows = [*losses.protocol_counts(protocols, {}), *losses.softnet_counts(softnet)]
         counts += [*losses.ring_counts(self.rings, ()), *losses.feed_counts(self.feeds)]
-        rows = (*rated(counts, self._tick), *second, *slow)
-        return complete(rows, (printable(nic.name) for nic in self._nics))
+        rows = rated(counts, self._tick)
+        self._told, self._still = told, rows if unmoved else None
+        return rows
 
     def queues(self, nic: str) -> Mapping[int, QueueCount]:
         """Receive queue -> what the driver of this interface counts for it, as of the last read."""
-        return self._queues.get(nic, {})
+        return self._queues.get(nic, _NO_QUEUES)
 
     def close(self) -> None:
         """Lets go of all descriptors."""

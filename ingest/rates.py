@@ -42,9 +42,19 @@ class Rates:
         """
         seen = self._last.get(key)
         self._last[key] = (value, self._tick)
-        if seen is None or seen[0] == value or seen[1] < self._tick - 1:
+        return 0 if seen is None or seen[1] < self._tick - 1 else self.between(seen[0], value, bits)
+
+    def between(self, last: int, value: int, bits: int = 0) -> int:
+        """How far a counter moved that showed ``last`` at the tick before: for who remembers that himself.
+
+        Args:
+            last: what it showed.
+            value: what it shows.
+            bits: as for ``step``.
+        """
+        if last == value:
             return 0
-        step = value - seen[0] if value > seen[0] else _backwards(seen[0], value, bits)
+        step = value - last if value > last else _backwards(last, value, bits)
         return step if step <= self._most_per_s * self._interval_s else 0
 
     def of(self, key: Key, value: int, bits: int = 0) -> float:

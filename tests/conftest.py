@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ from engine import MEMORY, PROJECT, Sim, directory_in_memory, tree_of
 from tuner.host.simulated import write_tree
 
 pytest_plugins = ["promises"]
+# a shell that starts the run in the background lets it ignore Ctrl-C, and every process that a test starts with it
+signal.signal(signal.SIGINT, signal.default_int_handler)
 HOSTS = PROJECT / ".." / "shared" / "hosts"
 
 

@@ -1,6 +1,7 @@
 """The documents say what the code does: every profile is loaded, every expression evaluated, every file is there."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -132,7 +133,7 @@ def test_the_architecture_fits_a_page():
 def commands_in(text: str) -> list[list[str]]:
     """Command lines of quietcore in a document's indented blocks, without their comments."""
     lines = re.findall(r"^    (?:sudo )?quietcore((?: [^#\n]*)?)(?:#.*)?$", text, re.MULTILINE)
-    return [line.split() for line in lines]
+    return [shlex.split(line) for line in lines]
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/profiles.md", "docs/feeds.md"])

@@ -251,7 +251,8 @@ def test_the_wheel_holds_profiles_and_the_walker(copy, tmp_path):
         assert {"ingest/rings/_walk.so", "ingest/load/_send.so"} <= set(names)
 
 
-def test_without_a_compiler_the_installation_succeeds_and_works(copy, tmp_path):
+@pytest.mark.parametrize(("hidden", "best"), [("", "numpy"), ("numpy", "python")])
+def test_without_a_compiler_the_installation_succeeds_and_works(copy, tmp_path, hidden, best):
     names, wheel = build_wheel(copy, tmp_path / "wheel", CC="/bin/false")
     assert not {"ingest/rings/_walk.so", "ingest/load/_send.so"} & set(names)
     assert {str(path.relative_to(ROOT)) for path in (ROOT / "ingest").rglob("*.[ch]")} <= set(names)
@@ -259,16 +260,19 @@ def test_without_a_compiler_the_installation_succeeds_and_works(copy, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(place)
     program = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import ingest.rings.walk as w; print(w.__file__, w.open_walker([]).name)"
+        "import sys; sys.path.insert(0, sys.argv[1]); sys.modules[sys.argv[2]] = None; import ingest.rings.walk as w;"
+        "print(w.__file__, w.open_walker([]).name)"
     )
-    run = subprocess.run(
-        [sys.executable, "-P", "-c", program, place],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={key: value for key, value in os.environ.items() if key != "QUIETCORE_WALKER"},
-    )
-    assert run.returncode == 0, run.stderr
-    path, walker = run.stdout.split()
-    assert path.startswith(str(place))
-    assert walker == "python"
+    for cache, expected in (("/proc/nowhere", best), (str(tmp_path / "cache"), "native")):
+        run = subprocess.run(
+            [sys.executable, "-P", "-c", program, place, hidden],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={key: value for key, value in os.environ.items() if key != "QUIETCORE_WALKER"} | {"XDG_CACHE_HOME": cache},
+        )
+        assert run.returncode == 0, run.stderr
+        path, walker = run.stdout.split()
+        assert path.startswith(str(place))
+        if expected == best or shutil.which("cc"):  # with a compiler it is compiled on first use
+            assert walker == expected

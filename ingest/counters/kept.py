@@ -17,7 +17,7 @@ class KeptFile:
         self._files = files
         self.name = name
         self._fd = -1
-        self._buffer = bytearray(1 << 14)
+        self._view = memoryview(bytearray(1 << 14))
 
     def read(self) -> bytes | None:
         """The whole content; None where the host has no such file (any more)."""
@@ -31,15 +31,13 @@ class KeptFile:
         return None
 
     def _read_all(self) -> bytes:
-        size = 0
-        while True:
-            if size == len(self._buffer):
-                self._buffer.extend(bytes(len(self._buffer)))
-            with memoryview(self._buffer) as view:
-                got = os.preadv(self._fd, [view[size:]], size)
+        size = got = os.preadv(self._fd, (self._view,), 0)
+        while got and size < self._limit:
+            if size == len(self._view):
+                self._view = memoryview(bytearray(self._view) + bytes(size))
+            got = os.preadv(self._fd, (self._view[size:],), size)
             size += got
-            if not got or size >= self._limit:
-                return bytes(self._buffer[: min(size, self._limit)])
+        return self._view[: min(size, self._limit)].tobytes()
 
     def close(self) -> None:
         """Lets go of the descriptor."""

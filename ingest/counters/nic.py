@@ -32,13 +32,20 @@ class Statistics:
         self._files = files
         self._dev = KeptFile(files, "/proc/net/dev")
         self._known: dict[str, tuple[bytes, dict[str, int]]] = {}
+        self._raw, self._whole = b"", False  # the whole file as it was, and whether each interface had a line in it
+        self._told: dict[str, dict[str, int]] = {}
 
     def read(self, names: Iterable[str]) -> dict[str, dict[str, int]]:
         """Interface -> its counters; none for one that is gone."""
-        lines = parse_lines(self._dev.read() or b"")
+        raw, names = self._dev.read() or b"", tuple(names)
+        if raw == self._raw and names == tuple(self._known) and self._whole:
+            return self._told
+        self._raw, lines = raw, parse_lines(raw)
         self.names = frozenset(lines)
+        self._whole = all(name in lines for name in names)
         self._known = {name: self._one(name, lines.get(name, b"")) for name in names}
-        return {name: counters for name, (_, counters) in self._known.items()}
+        self._told = {name: counters for name, (_, counters) in self._known.items()}
+        return self._told
 
     def _one(self, name: str, line: bytes) -> tuple[bytes, dict[str, int]]:
         known = self._known.get(name)

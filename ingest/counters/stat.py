@@ -23,9 +23,11 @@ def parse(raw: bytes) -> dict[int, CpuTime]:
     for line in raw.split(b"\n"):
         if not line.startswith(b"cpu"):
             break
-        name, *words = line.split()
-        if name[3:].isdigit() and all(word.isdigit() for word in words):
-            fields = [int(word) for word in words[:8]] + [0] * (8 - len(words))
+        name, _, rest = line.partition(b" ")
+        words = rest.split()
+        if name[3:].isdigit() and words and b"".join(words).isdigit():
+            fields = list(map(int, words[:8]))
+            fields += [0] * (8 - len(fields))
             user, nice, system, idle, iowait, irq, softirq, steal = fields
             found[int(name[3:])] = CpuTime(user + nice + system + irq + softirq, idle + iowait, steal)
     return found

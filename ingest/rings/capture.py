@@ -64,7 +64,7 @@ class CaptureFile:
             name: the path.
             cpu: where this thread is to run from now on; None: wherever it may.
             following: which datagrams' sequence numbers to follow.
-            walker: ``native``, ``python`` or None for the best.
+            walker: one of ``ingest.rings.walk.WALKERS``, or None for the best.
 
         Raises:
             CaptureError: no capture file, one that may not be read, or no such CPU.

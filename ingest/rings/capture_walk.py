@@ -3,13 +3,12 @@
 A walker is given the file in pieces that lie in its buffer, and never sees more of it.
 """
 
-import os
 from typing import Protocol
 
 from ingest.rings.capture_facts import CaptureEnd, CaptureFacts
 from ingest.rings.counters import Followed, Walked
 from ingest.rings.layout import Following
-from ingest.rings.walk import CHOICE, WalkerMissing
+from ingest.rings.walk import WalkerMissing, chosen
 
 
 class CaptureWalker(Protocol):
@@ -49,7 +48,8 @@ def open_capture_walker(buffer: bytearray, following: Following | None = None, c
     Args:
         buffer: where pieces will lie; at least 16 bytes more than the longest packet.
         following: which datagrams carry numbers, and where; None: no sequence accounting.
-        choice: ``native``, ``python``, or None to obey the environment and else take the best.
+        choice: one of ``ingest.rings.walk.WALKERS``, or None to obey the environment and else take the best. Here ``numpy``
+            means ``python``: nothing of a capture file is read as columns.
 
     Raises:
         WalkerMissing: the one that was insisted on cannot run.
@@ -57,14 +57,12 @@ def open_capture_walker(buffer: bytearray, following: Following | None = None, c
     from ingest.rings.capture_native import NativeCaptureWalker
     from ingest.rings.capture_python import PythonCaptureWalker
 
-    choice = choice or os.environ.get(CHOICE) or None
-    if choice not in (None, "native", "python"):
-        raise WalkerMissing(f"{CHOICE} must be native or python, not {choice[:40]!r}")
-    if choice == "python":
+    wanted = chosen(choice)
+    if wanted in ("numpy", "python"):
         return PythonCaptureWalker(buffer, following)
     try:
         return NativeCaptureWalker(buffer, following)
     except WalkerMissing:
-        if choice == "native":
+        if wanted == "native":
             raise
         return PythonCaptureWalker(buffer, following)

@@ -4,6 +4,7 @@ import ctypes
 from pathlib import Path
 
 from ingest.histogram import BUCKETS, Histogram
+from ingest.rings.first_use import compiled
 from ingest.rings.layout import WINDOW
 from ingest.rings.walk import WalkerMissing
 
@@ -149,18 +150,20 @@ _STRUCTURES = (Ring, Reader, Sequences, NativeFraming, Stream, NativeLine, Arriv
 
 
 def load(library: Path = LIBRARY) -> ctypes.CDLL:
-    """The library, checked against this file.
+    """The library, checked against this file; compiled now where it was not built.
 
     Raises:
-        WalkerMissing: it is not there, does not load, or is another version's.
+        WalkerMissing: it is not there and cannot be compiled, does not load, or is another version's.
     """
+    if library == LIBRARY and not library.exists():
+        library = compiled() or library
     try:
         native = ctypes.CDLL(str(library))
         native.quietcore_walk_abi.restype = _U32
         abi = native.quietcore_walk_abi()
         sizes = tuple(native.quietcore_walk_size(which) for which in range(len(_STRUCTURES)))
     except (OSError, AttributeError) as error:
-        raise WalkerMissing("the native walker is not built; with a C compiler, install again") from error
+        raise WalkerMissing("the native walker is not built, and there is no C compiler") from error
     if abi != ABI or sizes != tuple(map(ctypes.sizeof, _STRUCTURES)):
         raise WalkerMissing(f"the native walker is of another version (ABI {abi}, not {ABI}); install again")
     native.quietcore_walk_prepare.argtypes = (ctypes.c_void_p,)

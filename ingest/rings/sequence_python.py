@@ -1,8 +1,10 @@
 """Sequence accounting in Python, number by number as ``sequence.h`` does it: the oracle of the native one."""
 
+import operator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ingest.histogram import BUCKETS, Histogram, bucket_of
+from ingest.histogram import BUCKETS, Histogram
 from ingest.rings.layout import AGAIN_NS, FAR_AHEAD, OUTSIDE_RUN, WINDOW
 
 
@@ -20,15 +22,27 @@ class Latencies:
         if value_ns < 0:
             self.negative += 1
             return
-        self.buckets[bucket_of(value_ns)] += 1
-        self.max_ns = max(self.max_ns, value_ns)
+        power = value_ns.bit_length() - 5  # ``bucket_of``, without the call
+        if power > 0:
+            bucket = (power << 4) + (value_ns >> power)
+            self.buckets[bucket if bucket < BUCKETS else -1] += 1
+        else:
+            self.buckets[value_ns] += 1
+        if value_ns > self.max_ns:
+            self.max_ns = value_ns
+
+    def add_counted(self, buckets: Iterable[int], negative: int, max_ns: int) -> None:
+        """Values that were sorted into buckets already."""
+        self.buckets = list(map(operator.add, self.buckets, buckets))
+        self.negative += negative
+        self.max_ns = max(self.max_ns, max_ns)
 
     def read(self) -> Histogram:
         """The same as plain data."""
         return Histogram(tuple(self.buckets), self.negative, self.max_ns)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Numbers:
     """One datagram's numbers, and when it came."""
 
@@ -58,14 +72,14 @@ class SequencedStream:
     outside_run: int = 0
     resets: int = 0
     heartbeats: int = 0
-    seen: set[int] = field(default_factory=set)  # numbers of the window below ``expected``
+    missing: set[int] = field(default_factory=set)  # numbers of the window below ``expected`` that did not come
     latency: Latencies = field(default_factory=Latencies)
     sent: Latencies = field(default_factory=Latencies)
     nearest_ns: int | None = None
 
     def start(self, numbers: Numbers) -> None:
         """Begins with a datagram: nothing before it counts."""
-        self.seen.clear()
+        self.missing.clear()
         self.first = self.expected = numbers.sequence
         self.newest_stamp = self.begun_stamp = numbers.stamp
         self.outside_run = 0
@@ -75,24 +89,31 @@ class SequencedStream:
 
     def advance(self, sequence: int, count: int) -> None:
         """The newest numbers, behind a gap or not."""
-        self.lost += sequence - self.expected
+        gap = sequence - self.expected
+        if gap:
+            self.lost += gap
+            self.missing.update(range(max(self.expected, sequence - WINDOW), sequence))
+            if len(self.missing) > 2 * WINDOW:
+                self.missing = {number for number in self.missing if number >= sequence - WINDOW}
         self.received += count
         self.expected = sequence + count
-        if count == 1:
-            self.seen.add(sequence)
-        else:
-            self.seen.update(range(max(sequence, self.expected - WINDOW), self.expected))
-        if len(self.seen) > 2 * WINDOW:
-            self.seen = {number for number in self.seen if number >= self.expected - WINDOW}
+
+    def go_on(self, count: int, heartbeats: int, stamp: int) -> None:
+        """Datagrams of this epoch that follow each other without a gap from ``expected`` on; ``stamp``: of the last."""
+        self.expected += count
+        self.received += count
+        self.heartbeats += heartbeats
+        self.outside_run = 0
+        self.newest_stamp = stamp
 
     def late(self, numbers: Numbers) -> None:
         """Numbers behind the newest: lost before, or repeated."""
         old = min(numbers.count, self.expected - numbers.sequence)
         for number in range(numbers.sequence, numbers.sequence + old):
-            if number in self.seen:
+            if number not in self.missing:
                 self.duplicate += 1
             else:
-                self.seen.add(number)
+                self.missing.remove(number)
                 self.reordered += numbers.stamp >= self.newest_stamp  # else it lay in a ring that was read later
                 self.received += 1
                 self.lost -= 1

@@ -271,10 +271,17 @@ class TpacketSocket:
         self._socket.close()
 
 
-def settle() -> None:
-    """Returns when every packet that was under way in the kernel has reached its ring or missed it.
+class Settling:
+    """Returns from ``wait`` when every packet that was under way in the kernel has reached its ring or missed it.
 
     Closing any packet socket waits for all receivers that have begun (packet_release: synchronize_net), which no system call
-    offers by itself where nohz_full is set (membarrier answers EINVAL there).
+    offers by itself where nohz_full is set (membarrier answers EINVAL there). The socket is made beforehand, since whoever
+    reads a ring may have given up the privilege by then.
     """
-    socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+
+    def wait(self) -> None:
+        """Once."""
+        self._socket.close()

@@ -98,6 +98,8 @@ EXPORT void quietcore_walk_prepare(struct sequences *sequences)
 {
     for (uint32_t at = 0; at < sequences->framing_count; at++)
         prepare(sequences, &sequences->framings[at]);
+    for (uint32_t at = 0; at < ROUTES; at++)
+        sequences->routes[at].group = NOTHING_NEXT; /* no group has all bits, but one has none: 0.0.0.0, port 0 */
     const struct framing *others = sequences->others ? &sequences->framings[sequences->others - 1] : NULL;
     sequences->usual = others && others->common ? others : NULL;
     for (uint32_t at = 0; at < sequences->line_count; at++) {

@@ -1,10 +1,11 @@
-"""Which walker reads the rings: the native one where it was built, else its twin in Python with identical counters.
+"""Which walker reads the rings: the native one where it was built, else that with numpy, else that in Python alone.
 
-``QUIETCORE_WALKER=native`` or ``python`` in the environment insists on one of them.
+All count the same. ``QUIETCORE_WALKER=native``, ``numpy`` or ``python`` in the environment insists on one of them.
 """
 
 import enum
 import os
+import sys
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from ingest.rings.layout import Area, Following
 from ingest.rings.tape import Tape
 
 CHOICE = "QUIETCORE_WALKER"
+WALKERS = ("native", "numpy", "python")  # the best first
 
 
 class WalkerMissing(Exception):
@@ -73,22 +75,50 @@ def open_walker(
         areas: the rings' memory.
         following: which datagrams carry numbers, and where; None: no sequence accounting.
         fixed_now_ns: CLOCK_REALTIME to measure latencies against; 0 reads the clock.
-        choice: ``native``, ``python``, or None to obey the environment and else take the best.
+        choice: one of ``WALKERS``, or None to obey the environment and else take the best.
 
     Raises:
         WalkerMissing: the one that was insisted on cannot run, or none can.
     """
-    from ingest.rings.walk_native import NativeWalker
-    from ingest.rings.walk_python import PythonWalker
+    wanted = chosen(choice)
+    for name in (wanted,) if wanted else WALKERS[:-1]:
+        try:
+            return _kind(name)(areas, following, fixed_now_ns)
+        except WalkerMissing:
+            if wanted:
+                raise
+    return _kind(WALKERS[-1])(areas, following, fixed_now_ns)
 
+
+def chosen(choice: str | None) -> str | None:
+    """The walker that is insisted on, by the caller or by the environment.
+
+    Raises:
+        WalkerMissing: there is none of that name.
+    """
     choice = choice or os.environ.get(CHOICE) or None
-    if choice not in (None, "native", "python"):
-        raise WalkerMissing(f"{CHOICE} must be native or python, not {choice[:40]!r}")
-    if choice == "python":
-        return PythonWalker(areas, following, fixed_now_ns)
+    if choice is not None and choice not in WALKERS:
+        raise WalkerMissing(f"{CHOICE} must be {', '.join(WALKERS[:-1])} or {WALKERS[-1]}, not {choice[:40]!r}")
+    return choice
+
+
+class _Kind(Protocol):
+    def __call__(self, areas: Sequence[Area], following: Following | None, fixed_now_ns: int) -> Walker: ...
+
+
+def _kind(name: str) -> _Kind:
+    if name == "native":
+        from ingest.rings.walk_native import NativeWalker
+
+        return NativeWalker
+    if name == "python":
+        from ingest.rings.walk_python import PythonWalker
+
+        return PythonWalker
+    if sys.byteorder != "little":
+        raise WalkerMissing("the numpy walker reads words of little-endian processors only")
     try:
-        return NativeWalker(areas, following, fixed_now_ns)
-    except WalkerMissing:
-        if choice == "native":
-            raise
-        return PythonWalker(areas, following, fixed_now_ns)
+        from ingest.rings.walk_numpy import NumpyWalker
+    except (ImportError, RuntimeError) as error:  # RuntimeError: a numpy that was built for a newer processor
+        raise WalkerMissing("the numpy walker needs numpy; install it, or a C compiler for the native walker") from error
+    return NumpyWalker

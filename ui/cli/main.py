@@ -18,7 +18,7 @@ VERSION = "0.1.0"
 COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("ui.cli.status", "one report: cores by role, NICs, losses, conflicts, active profile, drift"),
     "watch": ("ui.cli.watch", "the sample stream: a table, or JSON lines"),
-    "ring": ("ui.cli.ring", "packets of an interface, read in place: rate, drops, latency"),
+    "ring": ("ui.cli.ring", "packets of interfaces or of a capture: rate, drops, latency, feeds"),
     "selftest": ("ui.cli.selftest", "a proof in seconds: whether this host's ring loses any of so many packets a second"),
     "profiles": ("ui.cli.profiles", "shipped and local profiles: list, show, check"),
     "plan": ("ui.cli.plan", "what a profile would change, why, what it disturbs, and how it is undone"),

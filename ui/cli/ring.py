@@ -5,6 +5,7 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tuner.host.privileges import give_up
 from ui.cli.durations import duration
 from ui.cli.output import emit, say
 from ui.cli.reading import stopped_by_signals, undisturbed
@@ -21,13 +22,17 @@ if TYPE_CHECKING:
 EPILOG = """\
 modes:
   latency     fixed frames, read every 100 us while packets come (default)
-  throughput  the kernel hands over blocks: a quarter of the CPU time, but up to a millisecond late
+  throughput  blocks of packets, read every 2 ms: a tenth of the CPU time, some milliseconds late
 
 A packet ring is a tap: it takes nothing away from the programs that receive. Every packet that the kernel offers to it is
 either read or reported as dropped; `unaccounted` is 0, or something is wrong. `core` is the CPU on which the kernel received
 the packets. Latency is from the kernel's stamp at the entry of the network stack to the moment of reading.
 
-Ends at Ctrl-C or SIGTERM with the whole report. Needs CAP_NET_RAW. QUIETCORE_WALKER=native|python insists on one walker.
+Ends at Ctrl-C or SIGTERM with the whole report. Needs CAP_NET_RAW.
+
+The best walker that runs here reads the rings, and all of them count the same: `native` was built at installation by a C
+compiler, `numpy` needs numpy (several times slower, cheap only where packets come in batches), `python` needs nothing (more
+than a microsecond a packet). QUIETCORE_WALKER=native|numpy|python insists on one. Capture files have no numpy walker.
 
 filters (--filter EXPRESSION, in quotes):
   ip ip6 arp udp tcp icmp igmp          a protocol; icmp is that of IPv4 and of IPv6
@@ -234,6 +239,7 @@ def _read(sources: "list[Source]", arguments: argparse.Namespace, writer: "Captu
         held.enter_context(ring)
         held.enter_context(stopped_by_signals(ring.stop))
         held.enter_context(undisturbed())
+        give_up()  # from here on it reads what strangers send
         if not arguments.json and ring.mode != "capture":
             until = f"for {arguments.seconds:g} s" if arguments.seconds else "until Ctrl-C"
             wanted = f", {filter_words(ring.filter)}" if ring.filter is not None else ""

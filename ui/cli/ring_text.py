@@ -57,7 +57,7 @@ def report_text(report: "RingReport", following: "Following | None" = None) -> s
 
 def filter_words(text: str) -> str:
     """The filter that was in force; its text was printable before it was parsed."""
-    return f"filter '{text}'"
+    return f"only '{text}'"
 
 
 def _place(ring: "RingCounters", several: bool) -> str:

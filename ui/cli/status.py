@@ -85,8 +85,10 @@ def _text(context: Context, sample: Sample, conflicts: tuple[Conflict, ...], dri
     if conflicts:
         rows = [(c.program, str(c.pid), c.what, c.remedy) for c in conflicts]
         parts.append(table(("conflict", "pid", "it", "remedy"), rows))
-    slower = "" if _walker() == "native" else " (far slower: without a C compiler at installation the native one was not built)"
-    parts.append(f"packet ring: {_walker()} walker{slower}")
+    walker = _walker()
+    slower = {"native": "", "numpy": "slower: "}.get(walker, "far slower: ")
+    why = f" ({slower}without a C compiler at installation the native one was not built)" if slower else ""
+    parts.append(f"packet ring: {walker} walker{why}")
     return "\n\n".join(parts)
 
 

@@ -97,3 +97,39 @@ def test_real_files(name, pytestconfig):
     assert len(table.cpus) >= 12
     assert table.cpus == cpus
     assert {label: row.counts for label, row in table.rows.items() if label not in ("ERR", "MIS")} == expected
+
+
+WIDE = st.lists(st.integers(0, 2**32 - 1), min_size=70, max_size=70)
+
+
+@given(
+    WIDE,
+    st.lists(st.tuples(st.integers(0, 69), st.integers(0, 2**32 - 1)), max_size=5),
+    st.sampled_from(["  chip 24-edge  eth0", ""]),
+)
+def test_a_wide_row_that_moved_in_few_columns_is_parsed_like_a_new_one(counts, moves, text):
+    def raw():
+        rows = [("24", counts, text), ("25", [7] * 70, text)]
+        head = " " * 6 + "".join(f"CPU{cpu:<8}" for cpu in range(70))
+        lines = (f"{label:>4}: " + " ".join(f"{c:>10}" for c in row) + end for label, row, end in rows)
+        return "\n".join([head, *lines, ""]).encode()
+
+    parser = Parser()
+    parser.parse(raw())
+    for place, count in moves:
+        counts = [*counts[:place], count, *counts[place + 1 :]]
+        assert parser.parse(raw()) == parse(raw())
+    # a row whose columns are not where the kernel puts them
+    crooked = raw().replace(b" %10d %10d" % (7, 7), b"%11d  %9d" % (7, 7), 3).replace(b" " * 9 + b"7", b" 7 7 7 7 7", 1)
+    assert parser.parse(crooked) == parse(crooked)
+    odd = raw().replace(b" 7", b"x7", 1).replace(b" 24:", b"ERR:")
+    for each in (odd, odd.replace(b"x7", b" 9"), odd.replace(b" 7", b" 8")):
+        assert parser.parse(each) == parse(each)
+
+
+@given(st.lists(st.text(alphabet="0 1:7\n\tA", max_size=40), min_size=2, max_size=4))
+def test_rubbish_that_moves_is_parsed_like_new_rubbish(bodies):
+    parser = Parser()
+    for body in bodies:
+        raw = b"    CPU0   CPU1\n" + body.encode()
+        assert parser.parse(raw) == parse(raw)

@@ -15,7 +15,7 @@ from ingest.load.frames import header, sent_of_stream
 from ingest.load.load import Load
 from ingest.load.namespaces import VethPair
 from ingest.load.sender import MEANS, Order, candidates, open_sender
-from ingest.rings.tpacket import settle
+from ingest.rings.tpacket import Settling
 
 ETH_P_ALL = 3
 
@@ -88,7 +88,7 @@ def test_a_load_that_is_stopped_says_what_it_sent(pair: VethPair, means: str) ->
         assert time.monotonic() - began < 15
     assert 0 < result.sent < rate_for(means) * 600
     if means != "xdp":
-        settle()
+        Settling().wait()
         assert pair.counters().arrived == result.sent
 
 

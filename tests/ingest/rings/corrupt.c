@@ -29,8 +29,12 @@ static uint32_t packet(uint8_t *at, uint32_t room)
 {
     uint8_t bytes[64] = {0x45, [6] = 0x40, [9] = 17, [16] = 239, 1, 1, 1};
     uint32_t size = sizeof bytes < room ? sizeof bytes : room;
-    bytes[19] = (uint8_t)any(100), bytes[22] = 0x75, bytes[23] = 0x31, bytes[25] = 44;
-    bytes[45] = (uint8_t)any(40), bytes[47] = (uint8_t)any(3);
+    static uint8_t next;
+    bytes[19] = (uint8_t)any(any(2) ? 2 : 100), bytes[22] = 0x75, bytes[23] = 0x31, bytes[25] = 44;
+    if (!any(10))
+        memset(bytes + 16, 0, 8); /* to nobody, port 0 */
+    /* mostly the next number, for which the walker has a short way */
+    bytes[45] = any(4) ? next++ : (uint8_t)any(40), bytes[47] = any(4) ? 1 : (uint8_t)any(3);
     memcpy(at, bytes, size);
     return size;
 }

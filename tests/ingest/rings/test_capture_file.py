@@ -207,7 +207,7 @@ def test_a_cpu_or_walker_that_is_not_there(tmp_path: Path) -> None:
     path.write_bytes(pcap([]))
     with pytest.raises(CaptureError, match="cannot run on CPU 16000"):
         CaptureFile.open(str(path), cpu=16000)
-    with pytest.raises(WalkerMissing, match="must be native or python"):
+    with pytest.raises(WalkerMissing, match="must be native, numpy or python"):
         CaptureFile.open(str(path), walker="rust")
 
 

@@ -83,15 +83,17 @@ def test_a_hundred_thousand_a_second(pair: VethPair, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["latency", "throughput"])
-def test_the_python_walker_accounts_as_well(pair: VethPair, mode: str) -> None:
+@pytest.mark.parametrize("walker", ["numpy", "python"])
+def test_the_other_walkers_account_as_well(pair: VethPair, mode: str, walker: str) -> None:
     arrived = 0
 
     def load_it() -> None:
         nonlocal arrived
         arrived = pair.send(30_000, 30_000, streams=3)
 
-    with opened(pair, mode=mode, following=MOLD, walker="python") as ring:
+    with opened(pair, mode=mode, following=MOLD, walker=walker) as ring:
         report, _ = read_while(ring, load_it)
+    assert report.walker == walker
     check(report, arrived)
     assert [stream.port for stream in report.followed.streams] == [30001, 30002, 30003]
     assert sum(stream.received for stream in report.followed.streams) + report.total.drops == arrived
@@ -229,7 +231,7 @@ def test_two_rings_on_one_interface_each_see_everything(pair: VethPair) -> None:
         check(read_while(second, lambda: time.sleep(0.05))[0], arrived)
 
 
-@pytest.mark.parametrize("walker", ["native", "python"])
+@pytest.mark.parametrize("walker", ["native", "numpy", "python"])
 @pytest.mark.parametrize("rings", [1, 2])
 def test_an_interface_that_vanishes_ends_the_run_and_keeps_the_count(pair: VethPair, walker: str, rings: int) -> None:
     with opened(pair, walker=walker, rings=rings) as ring:

@@ -195,7 +195,7 @@ def test_a_walker_that_does_not_exist_is_refused() -> None:
         pytest.skip("needs root to come that far")
     status, _, words = finish(start(None, "packet:lo", QUIETCORE_WALKER="rust"))
     assert status == 1
-    assert "must be native or python" in words
+    assert "must be native, numpy or python" in words
 
 
 def test_loads_neither_the_app_nor_netlink() -> None:
@@ -205,3 +205,22 @@ def test_loads_neither_the_app_nor_netlink() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True)
     assert ran.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("environment", "user"), [({}, 65534), ({"SUDO_UID": "1234", "SUDO_GID": "1234"}, 1234), ({"SUDO_UID": "0"}, 65534)]
+)
+def test_it_reads_without_any_privilege(pair: VethPair, environment: dict[str, str], user: int) -> None:
+    clean = {"SUDO_UID": "", "SUDO_GID": ""}
+    process = start(pair, f"packet:{pair.into}", "--json", "--feed", "moldudp64", **(clean | environment))
+    until_it_reads(pair)
+    with open(f"/proc/{process.pid}/status", encoding="utf-8") as file:
+        status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+    arrived = pair.send(2_000, 20_000)
+    process.send_signal(signal.SIGINT)
+    _, output, words = finish(process)
+    assert set(status["Uid"].split()) == {str(user)}
+    assert {int(status[name], 16) for name in ("CapEff", "CapPrm", "CapInh")} == {0}
+    assert (status["Groups"].strip(), status["NoNewPrivs"]) == ("", "1")
+    total = json.loads(output)["total"]
+    assert (words, total["packets"], total["unaccounted"]) == ("", arrived, 0)

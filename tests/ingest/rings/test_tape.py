@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from ring_images import NOW_NS, Packet, block, blocks, frames, mold, udp4
-from test_walkers import native_or_skip, rings
+from test_walkers import rings
+from walker_kinds import KINDS, native_or_skip
 
 from ingest.feeds.formats import parse_feed
 from ingest.rings.capture import CaptureFile
@@ -21,15 +22,14 @@ from ingest.rings.walk_python import PythonWalker
 
 HEADER = file_header("eth0", 1, 0, None, "")
 ENOUGH = 1 << 40
-Kind = type[NativeWalker | PythonWalker]
+Kind = type[Walker]
 
 
-@pytest.fixture(params=["native", "python"])
+@pytest.fixture(params=["native", "numpy", "python"])
 def kind(request: pytest.FixtureRequest) -> Kind:
-    if request.param == "python":
-        return PythonWalker
-    native_or_skip()
-    return NativeWalker
+    if request.param == "native":
+        native_or_skip()
+    return KINDS[request.param]
 
 
 def tape_for(kind: Kind, packets: int = ENOUGH, octets: int = ENOUGH, tagged: bool = True, capacity: int = 1 << 20) -> Tape:
@@ -208,7 +208,7 @@ def test_while_one_thread_puts_another_writes(kind: Kind, tmp_path: Path) -> Non
 
 
 def test_a_walker_takes_its_own_kind_only(kind: Kind) -> None:
-    other = tape_for(NativeWalker) if kind is PythonWalker else PythonTape(1, 1, tagged=False)
+    other = tape_for(NativeWalker) if kind is not NativeWalker else PythonTape(1, 1, tagged=False)
     walker: Walker = kind([frames([], 4)])
     with pytest.raises(TypeError, match="tape"):
         walker.keep(other)
@@ -220,7 +220,7 @@ def test_a_walker_takes_its_own_kind_only(kind: Kind) -> None:
 def test_both_kinds_hold_the_same_bytes_whatever_the_ring_holds(area: Area) -> None:
     native_or_skip()
     outcomes = []
-    for kind in (NativeWalker, PythonWalker):
+    for kind in (NativeWalker, KINDS["numpy"], PythonWalker):
         tape = tape_for(kind, packets=20, octets=2000, capacity=1024)
         walker = kind([Area(bytearray(area.memory), area.version, area.unit_bytes, area.units)], None, NOW_NS)
         walker.keep(tape)
@@ -232,4 +232,4 @@ def test_both_kinds_hold_the_same_bytes_whatever_the_ring_holds(area: Area) -> N
         os.close(end)
         walker.close()
         tape.close()
-    assert outcomes[0] == outcomes[1]
+    assert outcomes[0] == outcomes[1] == outcomes[2]

@@ -1,40 +1,35 @@
-"""The two walkers: right about what they know, and alike about everything, corrupt memory included."""
+"""The walkers: right about what they know, and alike about everything, corrupt memory included."""
 
+import os
 import random
 import struct
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ring_images import NOW_NS, Packet, block, blocks, frames, mold, udp4, udp6
+from walker_kinds import KINDS, agreed, native_or_skip
 
 from ingest.feeds.formats import parse_feed
 from ingest.histogram import Histogram
 from ingest.rings.layout import V2, Area, Following, Framing, Group
 from ingest.rings.walk import Walker, WalkerMissing, open_walker
-from ingest.rings.walk_native import NativeWalker
-from ingest.rings.walk_python import PythonWalker, memory_fence
+from ingest.rings.walk_python import memory_fence
 
+PROJECT = Path(__file__).parents[3]
 MOLD_FRAMING = parse_feed("moldudp64")
 MOLD = Following((MOLD_FRAMING,))
 
 
-@pytest.fixture(params=["native", "python"])
-def kind(request: pytest.FixtureRequest) -> type[NativeWalker | PythonWalker]:
-    if request.param == "python":
-        return PythonWalker
-    native_or_skip()
-    return NativeWalker
-
-
-def native_or_skip() -> None:
-    from ingest.rings.native import load
-
-    try:
-        load()
-    except WalkerMissing as missing:
-        pytest.skip(str(missing))
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> type[Walker]:
+    if request.param == "native":
+        native_or_skip()
+    return KINDS[request.param]
 
 
 def ring_of(version: int, packets: list[Packet]) -> Area:
@@ -214,6 +209,16 @@ def test_streams_ports_and_families(kind: type[Walker]) -> None:
     assert followed.unread == 3  # the fragment, the short payload, the cut header
 
 
+def test_a_group_of_no_address_and_no_port(kind: type[Walker]) -> None:
+    """The one that a table of zeroes would know already."""
+    assert followed_of(kind, [udp4(mold(n)) for n in (1, 2, 3)]) == (3, 0, 0, 0, 0)
+    nothing = [Packet(udp4(mold(n), address="0.0.0.0", port=0), age_ns=9 - n) for n in (1, 2, 3)]
+    known = [Packet(udp4(mold(n)), age_ns=20 - n) for n in (1, 2, 3)]
+    walker = kind([blocks([block(known + nothing)], 1)], MOLD, NOW_NS)
+    walker.drain()
+    assert [stream.received for stream in walker.followed().streams] == [3, 3]
+
+
 def test_more_streams_than_are_followed(kind: type[Walker]) -> None:
     packets = [Packet(udp4(mold(1), address=f"239.2.{n // 256}.{n % 256}")) for n in range(1030)]
     walker = kind([frames(packets, 2048)], MOLD, NOW_NS)
@@ -293,8 +298,26 @@ PACKETS = st.builds(
 )
 OFFSETS = st.integers(0, 40)
 BYTES = st.frozensets(st.integers(0, 255), max_size=200)
+
+
+def framing_of(
+    *, high_mask: int, sequence_width: int, flag_width: int, chain_width: int, count_width: int, **fields
+) -> Framing:
+    """Whatever was drawn, but for what a framing refuses to be."""
+    fields["flag_ignored"] = fields["flag_ignored"] - fields["flag_resets"] if flag_width else frozenset()
+    fields["flag_resets"] = fields["flag_resets"] if flag_width else frozenset()
+    return Framing(
+        high_mask=high_mask,
+        sequence_width=4 if high_mask else sequence_width,
+        flag_width=flag_width,
+        chain_width=chain_width,
+        count_width=0 if chain_width else count_width,
+        **fields,
+    )
+
+
 FRAMINGS_OF_ANY_KIND = st.builds(
-    Framing,
+    framing_of,
     name=st.just("any"),
     sequence_offset=OFFSETS,
     sequence_width=st.sampled_from([4, 8]),
@@ -359,30 +382,16 @@ def rings(draw: st.DrawFn) -> Area:
     return replace(area, stamp_kind=stamp_kind, super_bytes=draw(st.sampled_from([0, 90, 9018])))
 
 
-def outcome(kind: type[Walker], areas: list[Area], framing: Following | None) -> tuple[object, ...]:
-    copies = [replace(area, memory=bytearray(area.memory)) for area in areas]
-    walker = kind(copies, framing, NOW_NS)
-    drained = (walker.drain(), walker.drain())
-    walked, followed = walker.take(), walker.followed()
-    walker.close()
-    return drained, walked, followed, [bytes(copy.memory) for copy in copies]
-
-
 @settings(max_examples=400, deadline=None)
 @given(st.lists(rings(), min_size=1, max_size=3), FRAMING)
-def test_native_and_python_agree(areas: list[Area], framing: Following | None) -> None:
-    native_or_skip()
-    native = outcome(NativeWalker, areas, framing)
-    python = outcome(PythonWalker, areas, framing)
-    assert native == python
-    for walked in native[1]:
+def test_the_walkers_agree(areas: list[Area], framing: Following | None) -> None:
+    for walked in agreed(areas, framing)[1]:
         assert walked.latency.total + walked.unstamped == walked.packets
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 1 << 32), st.sampled_from([2, 3]))
-def test_native_and_python_agree_on_noise(seed: int, version: int) -> None:
-    native_or_skip()
+def test_the_walkers_agree_on_noise(seed: int, version: int) -> None:
     noise = random.Random(seed)
     memory = bytearray(noise.randbytes(8 * 1024))
     size = 256 if version == V2 else 2048
@@ -391,7 +400,7 @@ def test_native_and_python_agree_on_noise(seed: int, version: int) -> None:
         if version == 3:
             struct.pack_into("=II", memory, unit * size + 12, noise.randint(0, 40), noise.choice([48, 48, 56, 2000]))
     area = Area(memory, version, size, len(memory) // size)
-    assert outcome(NativeWalker, [area], MOLD) == outcome(PythonWalker, [area], MOLD)
+    agreed([area], MOLD)
 
 
 STEPS = st.lists(
@@ -412,11 +421,10 @@ STEPS = st.lists(
 
 @settings(max_examples=200, deadline=None)
 @given(STEPS, st.integers(0, 2000))
-def test_native_and_python_agree_on_what_comes_mostly_in_order(
+def test_the_walkers_agree_on_what_comes_mostly_in_order(
     steps: list[tuple[int, int, bytes, int, int, bytes, int, int, int | None]], age_ns: int
 ) -> None:
     """Blocks as feeds fill them: here the native walker goes its short way, and has to leave it for whatever is odd."""
-    native_or_skip()
     following, packets = {1: 1000, 2: 1000}, []
     for off, count, session, group, status, body, packet_type, older_ns, length in steps:
         number = max(0, following[group] + off)
@@ -430,19 +438,17 @@ def test_native_and_python_agree_on_what_comes_mostly_in_order(
     images = [block(packets[at : at + 20], 65536) for at in range(0, len(packets), 20)]
     area = blocks(images, max(1, len(images)))
     for chosen in (MOLD, Following((MOLD_FRAMING, parse_feed("iex_tp")), 1)):
-        assert outcome(NativeWalker, [area], chosen) == outcome(PythonWalker, [area], chosen)
+        agreed([area], chosen)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 60), st.integers(0, 4), st.integers(0, 3)), max_size=80))
-def test_native_and_python_agree_on_disorder(numbers: list[tuple[int, int, int]]) -> None:
-    native_or_skip()
+def test_the_walkers_agree_on_disorder(numbers: list[tuple[int, int, int]]) -> None:
     packets = [
         Packet(udp4(mold(first, count)), age_ns=10_000 - index * shift) for index, (first, count, shift) in enumerate(numbers)
     ]
     areas = [frames(packets[0::2], 64), frames(packets[1::2], 64)]
-    native = outcome(NativeWalker, areas, MOLD)
-    assert native == outcome(PythonWalker, areas, MOLD)
+    native = agreed(areas, MOLD)
     seen = {number for first, count, _ in numbers for number in range(first, first + count)}
     for stream in native[2].streams:
         assert stream.lost >= 0
@@ -454,23 +460,38 @@ def test_native_and_python_agree_on_disorder(numbers: list[tuple[int, int, int]]
 
 def test_the_environment_insists_on_a_walker(monkeypatch: pytest.MonkeyPatch) -> None:
     area = frames([], 4)
-    monkeypatch.setenv("QUIETCORE_WALKER", "python")
-    assert open_walker([area]).name == "python"
+    for name in ("native", "numpy", "python"):
+        monkeypatch.setenv("QUIETCORE_WALKER", name)
+        assert open_walker([area]).name == name
     monkeypatch.setenv("QUIETCORE_WALKER", "rust\x1b[31m")
-    with pytest.raises(WalkerMissing, match="must be native or python") as raised:
+    with pytest.raises(WalkerMissing, match="must be native, numpy or python") as raised:
         open_walker([area])
     assert "\x1b" not in str(raised.value)
 
 
-def test_without_the_library_python_stands_in(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+def test_without_the_library_numpy_stands_in_and_without_that_python(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     from ingest.rings import walk_native
 
     monkeypatch.delenv("QUIETCORE_WALKER", raising=False)
     real = walk_native.load
     monkeypatch.setattr(walk_native, "load", lambda: real(tmp_path / "_walk.so"))
-    assert open_walker([frames([], 4)]).name == "python"
+    assert open_walker([frames([], 4)]).name == "numpy"
     with pytest.raises(WalkerMissing, match="not built"):
         open_walker([frames([], 4)], choice="native")
+    monkeypatch.setitem(sys.modules, "ingest.rings.walk_numpy", None)
+    assert open_walker([frames([], 4)]).name == "python"
+    with pytest.raises(WalkerMissing, match="needs numpy"):
+        open_walker([frames([], 4)], choice="numpy")
+
+
+def test_numpy_starts_no_threads_on_this_host() -> None:
+    program = (
+        "import os; from ingest.rings.walk import open_walker; assert open_walker([], choice='numpy').name == 'numpy';"
+        "print(len(os.listdir('/proc/self/task')))"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    ran = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, env=environment, capture_output=True, text=True)
+    assert ran.stdout.strip() == "1", ran.stderr
 
 
 def test_a_library_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -500,6 +521,10 @@ def test_without_a_fence_such_a_processor_is_refused(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(ctypes, "CDLL", missing)
     with pytest.raises(WalkerMissing, match="libatomic1"):
         memory_fence("aarch64")
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    for name in ("numpy", "python"):
+        with pytest.raises(WalkerMissing, match="libatomic1"):
+            KINDS[name]([frames([], 4)])
 
 
 def test_a_ring_larger_than_its_memory_is_refused() -> None:
