@@ -119,7 +119,9 @@ def socket_counts(sockets: Iterable[UdpSocket], total_known: bool) -> Iterator[C
     rest = (*worst[SHOWN_SOCKETS:], *quiet)
     if rest:  # rated all the same: the first drop of a socket must not be taken for its old count
         parts = tuple(_socket_part(each) for each in rest)
-        yield Count(18, f"{len(rest)} other sockets", "sk_drops", parts, "UDP sockets", kind, "", 32)
+        yield Count(
+            18, f"{len(rest)} other socket{'s' if len(rest) > 1 else ''}", "sk_drops", parts, "UDP sockets", kind, "", 32
+        )
 
 
 def _socket_part(each: UdpSocket) -> tuple[Key, int]:

@@ -112,6 +112,14 @@ static void stray(struct stream *stream, const struct numbers *numbers)
     start(stream, numbers);
 }
 
+/* Older than the stream: what lay in a ring that was read later, or comes on the slower of two lines. Where a feed began anew
+ * just then, it is still found: a second later. */
+static int before_the_beginning(const struct stream *stream, const struct numbers *numbers)
+{
+    return numbers->sequence < stream->first && stream->first - numbers->sequence <= WINDOW &&
+           numbers->stamp < stream->begun_stamp + SECOND_NS;
+}
+
 /* A feed that begins anew says so in several datagrams, or in copies of one: those that come soon after are not a second begin. */
 static int begins_anew(const struct stream *stream, const struct numbers *numbers)
 {
@@ -138,7 +146,10 @@ static int followed(struct stream *stream, const struct numbers *numbers)
         return 1;
     }
     if (sequence >= stream->expected ? ahead > FAR_AHEAD : behind > WINDOW || sequence < stream->first) {
-        stray(stream, numbers);
+        if (before_the_beginning(stream, numbers))
+            stream->outside++;
+        else
+            stray(stream, numbers);
         return 0;
     }
     stream->outside_run = 0;

@@ -129,6 +129,10 @@ class SequencedStream:
             self.resets += 1
             self.start(numbers)
 
+    def before_the_beginning(self, numbers: Numbers) -> bool:
+        """Older than the stream: what lay in a ring that was read later, or comes on the slower of two lines."""
+        return 0 < self.first - numbers.sequence <= WINDOW and numbers.stamp < self.begun_stamp + AGAIN_NS
+
     def begins_anew(self, numbers: Numbers) -> bool:
         """Whether the feed itself says that its numbers begin again."""
         if numbers.epoch != self.epoch:
@@ -149,7 +153,10 @@ class SequencedStream:
             return True
         behind = self.expected - numbers.sequence
         if behind > WINDOW or -behind > FAR_AHEAD or (behind > 0 and numbers.sequence < self.first):
-            self.stray(numbers)
+            if self.before_the_beginning(numbers):
+                self.outside += 1
+            else:
+                self.stray(numbers)
             return False
         self.outside_run = 0
         self.heartbeats += numbers.count == 0

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ingest.collector import Collector, pin_to_housekeeping
 from ingest.counters import sockets
 from ingest.loss_reader import SECOND_NS, Paced
+from ingest.nic_samples import NicReader
 from ingest.rates import Rates
 from ingest.roles import default_roles
 from ingest.sample import SampleError, from_json
@@ -124,6 +125,19 @@ def test_a_changed_list_of_interfaces_is_looked_at_at_once(host):
         file.write("".join(line for line in lines.splitlines(keepends=True) if "eth3:" not in line))
     assert [(each.where, each.what) for each in collector.tick().events] == [("eth3", "the interface is gone")]
     assert collector.tick().events == ()
+
+
+def test_counters_that_are_missing_for_a_tick_make_no_burst_when_they_are_back(host):
+    """A rename there and back between two looks: nothing is shown of it in between, and what it counted is no rate."""
+    reader, rates = NicReader(host), Rates()
+    reader.refresh()
+    nic = next(nic for nic in reader.nics if nic.name == "eth2")
+    shown = []
+    for count in (10**9, None, 10**9 + 5, 10**9 + 9):
+        rates.begin(1.0)
+        counters = {} if count is None else {"rx_packets": count}
+        shown.append(reader.sample(nic, counters, (), {}, rates).rx_packets_per_s)
+    assert shown == [0, 0, 0, 4]
 
 
 def test_everything_is_read_at_a_tick_that_asks_for_it(host, monkeypatch):

@@ -228,6 +228,23 @@ def test_between_two_reads_rows_stay_and_the_rate_is_that_of_the_time_between_th
     assert paced.rows(8 * SECOND)[0].per_s == 0
 
 
+def test_a_read_out_of_turn_has_the_rate_of_its_time_and_delays_the_next_by_no_more_than_a_period():
+    values = iter((100, 130, 140, 340))
+    paced = Paced(SECOND, lambda: [single(5, "e", "c", next(values))])
+    paced.rows(5 * SECOND, due=True)
+    assert paced.rows(5 * SECOND + SECOND // 10, due=True)[0].per_s == pytest.approx(300)
+    assert paced.rows(5 * SECOND + SECOND // 5, due=True)[0].per_s == pytest.approx(100)
+    assert paced.rows(6 * SECOND)[0].total == 140
+    assert paced.rows(6 * SECOND + SECOND // 5)[0].per_s == pytest.approx(200)
+
+
+def test_a_socket_from_its_first_drop_on():
+    rates = Rates(PACKETS_PER_S)
+    step(rates, losses.socket_counts([UdpSocket("10.0.0.1", port, port, 0, 0) for port in (5, 6)], True))
+    rows = step(rates, losses.socket_counts([UdpSocket("10.0.0.1", 5, 5, 8, 0), UdpSocket("10.0.0.1", 6, 6, 0, 0)], True), 2.0)
+    assert {row.where: (row.total, row.per_s) for row in rows} == {"10.0.0.1:5": (8, 4.0), "1 other socket": (0, 0.0)}
+
+
 # ------------------------------------------------------------------------------------------------------------- the whole host
 
 

@@ -270,3 +270,21 @@ def test_the_verdict_for_people(lines: TwoLines, feed_file: Path) -> None:
     assert f"itch: Line A lost {len(ONLY_A)} numbers that B brought" in output
     assert "network A, before this host" in output
     assert f"{STREAMS['A']}: likely stage 0, upstream" in output
+
+
+def test_a_line_that_is_behind_at_the_beginning(lines: TwoLines, start: Start) -> None:
+    """A is 50 numbers ahead when the ring is opened: B's are older than the channel, and no sequence that began anew."""
+    ring = start()
+    ring.stopped()
+    for line, begin in (("A", 100), ("B", 50)):
+        for number in range(begin, 401):
+            lines.number(line, number)
+    ring.goes_on()
+    ring.has_all()
+    send_both(lines, range(401, 501), {}, seed=11)
+    ring.has_all()
+    report = ring.report()
+    (channel,) = report["channels"]
+    assert (channel["received"], channel["lost"], channel["both"]) == (401, 0, 401)
+    assert [(feed["received"], feed["lost"], feed["resets"]) for feed in report["feeds"]] == [(401, 0, 0), (451, 0, 0)]
+    assert verdicts(report) == [("fine", None)]
