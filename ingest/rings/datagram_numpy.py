@@ -13,7 +13,7 @@ from ingest.histogram import BUCKETS
 from ingest.rings.counters import Followed
 from ingest.rings.datagram_python import Sequences, is_narrow, whole
 from ingest.rings.frames_numpy import LATE, SLOTS, Column, Frames, Words, buckets_of, count_of, word
-from ingest.rings.layout import STREAMS, Following, Framing, Group
+from ingest.rings.layout import STREAMS, Following, Framing
 from ingest.rings.sequence_columns import Numbered, PayloadReader, by_stream, is_constant
 from ingest.rings.sequence_python import Latencies, Numbers, SequencedStream
 
@@ -22,6 +22,8 @@ _WAYS = 4096  # groups whose framing is remembered
 _NOWHERE = STREAMS  # the place of datagrams that are not followed
 
 One = Callable[[int], None]
+_Way = tuple[PayloadReader, bool]
+_Piece = tuple[PayloadReader, Column, Words]  # places and keys of datagrams
 
 
 class _Spread:
@@ -57,7 +59,7 @@ class ColumnSequences(Sequences):
         super().__init__(following)
         self._readers = [PayloadReader(framing) for framing in following.framings]
         self.reach = max((reader.reach for reader in self._readers if reader.reads), default=0)
-        self._ways: dict[int, tuple[PayloadReader | None, Group | None] | None] = {}
+        self._ways: dict[int, _Way | None] = {}
         self._known: dict[tuple[int, int], tuple[SequencedStream, int]] = {}  # by key and scope; its place among the spreads
         self._latencies, self._sent = _Spread(), _Spread()
 
@@ -74,10 +76,12 @@ class ColumnSequences(Sequences):
         if order is not None:
             at, keys = order if at is None else at[order], keys[order]
         numbered, by_hand = self._read(frames, at, keys)
-        if not self._room_for(numbered, sum(places.size for places in by_hand)):
-            by_hand, numbered = [np.arange(frames.count) if at is None else at], []
-        if by_hand:
-            for place in np.sort(np.concatenate(by_hand)).tolist():
+        if not self._room_for(frames, numbered, by_hand):
+            numbered = []
+            for place in np.sort(np.arange(frames.count) if at is None else at).tolist():
+                one(place)
+        elif by_hand:
+            for place in np.sort(np.concatenate([places for _, places, _ in by_hand])).tolist():
                 one(place)
         for each in numbered:
             self._follow_rows(each, frames, now_ns)
@@ -86,52 +90,59 @@ class ColumnSequences(Sequences):
         """Counts datagrams that are fragments, or cut within their headers."""
         self._unread += datagrams
 
-    def _read(self, frames: Frames, at: Column | None, keys: Words) -> tuple[list[Numbered], list[Column]]:
-        """Reads the datagrams by framing; those that cannot be read as columns are the second list."""
+    def _read(self, frames: Frames, at: Column | None, keys: Words) -> tuple[list[Numbered], list[_Piece]]:
+        """Reads the datagrams by framing; those that have to be followed one by one are the second list."""
         bounds = [0] if at is None else [0, *((keys[1:] != keys[:-1]).nonzero()[0] + 1).tolist()]
-        pieces: dict[PayloadReader | None, list[slice]] = {}
+        pieces: dict[_Way, list[slice]] = {}
         for start, end in zip(bounds, [*bounds[1:], keys.size], strict=True):
             way = self._way(int(keys[start]))
             if way is not None:
-                pieces.setdefault(way[0], []).append(slice(start, end))
-        places = np.arange(frames.count) if at is None and None in pieces else at
-        by_hand = [places[piece] for piece in pieces.pop(None, [])] if places is not None else []
-        numbered = []
-        for reader, slices in pieces.items():
-            if reader is None:
-                continue
-            if len(slices) == len(bounds):
-                numbered.append(reader.read(frames, at, keys))
-            elif at is not None:
+                pieces.setdefault(way, []).append(slice(start, end))
+        numbered: list[Numbered] = []
+        by_hand: list[_Piece] = []
+        for (reader, one_by_one), slices in pieces.items():
+            mine, its = at, keys
+            if len(slices) < len(bounds) and at is not None:
                 mine, its = (np.concatenate([column[piece] for piece in slices]) for column in (at, keys))
+            if one_by_one:
+                by_hand.append((reader, np.arange(frames.count) if mine is None else mine, its))
+            else:
                 numbered.append(reader.read(frames, mine, its))
         return numbered, by_hand
 
-    def _way(self, key: int) -> tuple[PayloadReader | None, Group | None] | None:
-        """How a group's datagrams are read (None: one by one), on which line; None: not at all."""
+    def _way(self, key: int) -> _Way | None:
+        """Who reads a group's datagrams, and whether they are followed one by one; None: they are not followed."""
         if key not in self._ways:
             if len(self._ways) >= _WAYS:
                 self._ways.clear()
             address, port = _destination(key)
             line = self._lines.get((address, port))
             reading = self._reading(line, port)
-            if reading is None:
-                self._ways[key] = None
-            else:
+            way = None
+            if reading is not None:
                 reader = self._readers[self._readings.index(reading)]
-                by_hand = not reader.reads or (line is not None and line.channel is not None)
-                self._ways[key] = (None if by_hand else reader, line)
+                way = reader, not reader.reads or (line is not None and line.channel is not None)
+            self._ways[key] = way
         return self._ways[key]
 
-    def _room_for(self, numbered: list[Numbered], by_hand: int) -> bool:
+    def _room_for(self, frames: Frames, numbered: list[Numbered], by_hand: list[_Piece]) -> bool:
         """Whether it makes no difference in which order these streams begin: there is room for all of them, or for none."""
         room = STREAMS - len(self._streams) - len(self._channels)
-        if room <= 0:
+        rows = sum(each.starts.size for each in numbered) + 2 * sum(places.size for _, places, _ in by_hand)
+        if room <= 0 or rows <= room:
             return True
-        if 2 * by_hand + sum(each.starts.size for each in numbered) <= room:
-            return True
-        begun = {(*_destination(key), scope) for each in numbered for key, scope in _keys(each)}
-        return 2 * by_hand + len(begun - self._streams.keys()) <= room
+        begun = {pair for each in numbered for pair in _keys(each)}
+        several = 0
+        for reader, places, keys in by_hand:  # each may begin a stream, and a channel with it
+            scopes = reader.scopes(frames, places)
+            if scopes is None:
+                several += 2 * places.size
+            else:
+                its = set(zip(keys.tolist(), scopes.tolist(), strict=True))
+                begun |= its
+                several += len(its)
+        names = {(*_destination(key), scope) for key, scope in begun}
+        return several + len(names - self._streams.keys()) <= room
 
     def _follow_rows(self, numbered: Numbered, frames: Frames, now_ns: int) -> None:
         self._unread += numbered.unread

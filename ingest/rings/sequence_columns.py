@@ -120,6 +120,14 @@ class PayloadReader:
         found.starts = self._starts(found)
         return found
 
+    def scopes(self, frames: Frames, at: Column) -> Words | None:
+        """The scopes of datagrams, also of those that are too short to have one; None where they cannot be read as a column."""
+        if not self.framing.scope_width:
+            return np.zeros(at.size, np.uint64)
+        if not self.reads:
+            return None
+        return frames.words.value(frames.net + UDP_BYTES + self.framing.scope_offset, self.framing.scope_width, False)[at]
+
     def _leave_out(self, frames: Frames, base: int, found: Numbered) -> None:
         """What the format does not count, and what is too short to be read."""
         length = self._value(frames, frames.net + 24, 2, found, big_endian=True)

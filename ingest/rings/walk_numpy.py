@@ -209,7 +209,7 @@ class _RingColumns(RingWalk):
         step = self._area.unit_bytes >> 2
         first = self._cursor * step
         ready, ask = 0, 16
-        while ready < limit:
+        while ready < limit and self._words[first + ready * step] & STATUS_USER:
             ask = min(ask, limit - ready)
             asked = self._numbers32[first + ready * step : first + (ready + ask) * step : step] & np.uint32(STATUS_USER)
             came = int(asked.argmin()) if not asked.all() else ask

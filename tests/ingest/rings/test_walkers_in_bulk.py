@@ -309,6 +309,20 @@ def test_streams_beyond_the_limit_in_any_order() -> None:
     assert followed.unfollowed > 100
 
 
+@pytest.mark.parametrize("scopes", [3, 700])
+def test_channels_and_streams_share_the_limit(scopes: int) -> None:
+    scoped = Framing("scoped", 8, 8, big_endian=True, scope_offset=0, scope_width=2)
+    noise = random.Random(2)
+    lines = (Group(b"\xef\1\1\1", 30001, 0, 0, 0), Group(b"\xef\1\1\2", 30001, 0, 0, 1))
+    packets = []
+    for number in range(3000):
+        payload = struct.pack("<H6x", noise.randrange(scopes)) + number.to_bytes(8, "big")
+        packets.append(Packet(udp4(payload, f"239.1.1.{noise.choice([1, 2, 3])}"), age_ns=10**9 - number))
+    _, _, followed, _ = agreed([packed(packets)], Following((scoped,), 0, lines, ("one",)))
+    assert (followed.unfollowed > 0) == (scopes == 700)
+    assert {channel.scope for channel in followed.channels} >= {0, 1, 2} if scopes == 3 else followed.channels
+
+
 def test_a_ring_of_frames_that_goes_round_in_full_batches() -> None:
     packets = [Packet(udp4(mold(n))) for n in range(1, 2001)]
     filled = frames(packets, 2000)
