@@ -336,3 +336,19 @@ def test_a_throughput_ring_is_deep_in_time_whatever_its_size(rings: int) -> None
     if rings <= 32:
         assert geometry.memory_bytes * rings <= 256 << 20
         assert geometry_of("latency", rings).memory_bytes * rings <= 256 << 20
+
+
+@pytest.mark.parametrize("mode", ["latency", "throughput"])
+def test_what_the_nic_has_not_stamped_is_counted_and_not_measured(pair: VethPair, mode: str) -> None:
+    with opened(pair, mode=mode, stamps="nic") as ring:
+        arrived = 0
+
+        def send() -> None:
+            nonlocal arrived
+            arrived = pair.send(1_000, 20_000)
+
+        report, _ = read_while(ring, send)
+    total = report.total
+    assert (total.walked.packets, total.walked.unstamped, total.walked.latency.total) == (arrived, arrived, 0)
+    latency = report.to_json()["total"]["latency"]
+    assert (latency["from"], latency["p50_ns"], latency["max_ns"]) == ("nic", None, None)
