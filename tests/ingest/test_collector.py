@@ -136,7 +136,7 @@ def test_counters_that_are_missing_for_a_tick_make_no_burst_when_they_are_back(h
     for count in (10**9, None, 10**9 + 5, 10**9 + 9):
         rates.begin(1.0)
         counters = {} if count is None else {"rx_packets": count}
-        shown.append(reader.sample(nic, counters, (), {}, rates).rx_packets_per_s)
+        shown.append(reader.sample(nic, counters, {}, {}, rates).rx_packets_per_s)
     assert shown == [0, 0, 0, 4]
 
 
