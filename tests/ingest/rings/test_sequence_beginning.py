@@ -2,12 +2,11 @@
 
 import pytest
 from ring_images import NOW_NS, Packet, frames, mold, udp4
+from walker_kinds import KINDS, native_or_skip
 
 from ingest.feeds.formats import parse_feed
 from ingest.rings.layout import AGAIN_NS, Following, Group
-from ingest.rings.walk import Walker, WalkerMissing
-from ingest.rings.walk_native import NativeWalker
-from ingest.rings.walk_python import PythonWalker
+from ingest.rings.walk import Walker
 
 MOLD = parse_feed("moldudp64")
 A, B = "239.1.1.1", "239.1.1.2"
@@ -16,17 +15,11 @@ CHANNEL = Following(
 )  # fmt: skip
 
 
-@pytest.fixture(params=["native", "python"])
+@pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> type[Walker]:
-    if request.param == "python":
-        return PythonWalker
-    from ingest.rings.native import load
-
-    try:
-        load()
-    except WalkerMissing as missing:
-        pytest.skip(str(missing))
-    return NativeWalker
+    if request.param == "native":
+        native_or_skip()
+    return KINDS[request.param]
 
 
 def numbered(numbers: range, age_ns: int = 10_000, address: str = A) -> list[Packet]:
