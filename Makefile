@@ -33,8 +33,13 @@ lint: $(VENV)/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Two runs side by side: the one that breaks transactions waits most of its time for processes to die.
 test: lint
-	$(BIN)/python -m pytest
+	@mkdir -p build
+	@$(BIN)/python -m pytest tests/faults tests/tuner > build/transaction.log 2>&1 & transaction=$$!; \
+	$(BIN)/python -m pytest --ignore tests/faults --ignore tests/tuner; rest=$$?; \
+	wait $$transaction; status=$$?; \
+	printf '\n== tests/faults and tests/tuner\n'; cat build/transaction.log; exit $$((rest | status))
 
 lab: $(VENV)/ready
 	$(BIN)/python tests/lab/run.py $(LAB)
