@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 
 from tuner.cores import CoreSetError
 from tuner.host.cpulist import CpuListError
+from tuner.host.faults import Fault
 from tuner.host.host import Inventory
 from tuner.host.text import printable
 from tuner.knobs.catalogue import knob_of, order_of
 from tuner.knobs.knob import STATES, Disruption, Gone, Json, Reading, State, Unsupported, Wish
-from tuner.profile import Fault, Profile, ProfileError
+from tuner.profile import Profile, ProfileError
 from tuner.wishes import Wanted, collect
 
 

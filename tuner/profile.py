@@ -6,8 +6,10 @@ where profiles lie and how they are opened is ``tuner.profile_files``'s.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from tuner.host.faults import FaultyFileError
 
 Place = tuple[str, ...]
 Value = int | str | Mapping[str, str]
@@ -23,24 +25,8 @@ class Setting:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing wrong with a profile: the file and key, what is wrong, and what was probably meant."""
-
-    where: str
-    what: str
-    hint: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what}" + (f" ({self.hint})" if self.hint else "")
-
-
-class ProfileError(ValueError):
-    """A profile that cannot be used; ``faults`` holds everything that is wrong with it."""
-
-    def __init__(self, faults: Iterable[Fault]) -> None:
-        self.faults = tuple(faults)
-        super().__init__("\n".join(str(fault) for fault in self.faults))
+class ProfileError(FaultyFileError):
+    """A profile that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)

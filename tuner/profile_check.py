@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from tuner.cores import FUNCTIONS
+from tuner.host.faults import Fault
 from tuner.host.text import printable
 from tuner.knobs.sysctl import PARTNERS as SYSCTL_PARTNERS
 from tuner.knobs.sysctl import refusal as sysctl_refusal
-from tuner.profile import NAME, Document, Fault, Place, Profile, Setting, Value
+from tuner.profile import NAME, Document, Place, Profile, Setting, Value
 
 _BINDING = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _RING = re.compile(r"max(?::[1-9]\d{0,5})?")

@@ -5,10 +5,11 @@ import os
 import tomllib
 from pathlib import Path
 
+from tuner.host.faults import Fault
 from tuner.host.files import HostFiles
 from tuner.host.text import printable
 from tuner.host.trusted import Distrusted, Unopened, read_trusted
-from tuner.profile import NAME, Document, Fault, Place, Profile, ProfileError, Setting
+from tuner.profile import NAME, Document, Place, Profile, ProfileError, Setting
 from tuner.profile_check import check_layer, check_whole
 
 SHIPPED = Path(__file__).resolve().parent.parent / "profiles"

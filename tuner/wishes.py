@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from tuner.cores import CoreSetError, CoreSets
 from tuner.host.cpulist import CpuSet, format_list
+from tuner.host.faults import Fault
 from tuner.host.host import Inventory
 from tuner.host.irqs import Irq
 from tuner.host.nics import Nic
@@ -13,7 +14,7 @@ from tuner.knobs.knob import Json, Unsupported, Wish
 from tuner.knobs.nic import read_rings, wanted_size
 from tuner.knobs.partition import CGROUP, has_partitions, torn, wanted_text
 from tuner.knobs.sysctl import path_of as sysctl_path
-from tuner.profile import Fault, Profile, ProfileError, Setting
+from tuner.profile import Profile, ProfileError, Setting
 from tuner.profile_check import AT_LEAST
 
 # Sets that own their CPUs: two of them must not share one.

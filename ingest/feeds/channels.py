@@ -18,9 +18,10 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ingest.feeds.format_table import NAME, Checker, Fault, FeedFileError, Format, read_format
+from ingest.feeds.format_table import NAME, Checker, FeedFileError, Format, read_format
 from ingest.feeds.formats import find_format, followed, parse_feed, shipped, split_port, unknown_feed
 from ingest.rings.layout import Framing
+from tuner.host.faults import Fault
 from tuner.host.files import HostFiles
 from tuner.host.text import printable
 from tuner.host.trusted import Distrusted, read_trusted

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ingest.rings.layout import MILLISECONDS, NANOSECONDS, SECONDS_AND_NANOSECONDS, Framing
+from tuner.host.faults import Fault, FaultyFileError
 from tuner.host.text import printable
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -54,24 +55,8 @@ _NAMED = frozenset({"scope", "epoch", "flag"})
 KEYS = ("endian", *_FIELDS, "zero_unsequenced", "aliases", "used_by", "checked", "note", "transport", "refusal")
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing wrong with a file: the file and key, what is wrong, and what was probably meant."""
-
-    where: str
-    what: str
-    hint: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what}" + (f" ({self.hint})" if self.hint else "")
-
-
-class FeedFileError(ValueError):
-    """A file that cannot be used; ``faults`` holds everything that is wrong with it."""
-
-    def __init__(self, faults: Iterable[Fault]) -> None:
-        self.faults = tuple(faults)
-        super().__init__("\n".join(str(fault) for fault in self.faults))
+class FeedFileError(FaultyFileError):
+    """A file of feeds that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ A symbolic link is followed: it was named by whoever reads, and nothing but coun
 refused before a byte of it was read.
 """
 
-import ctypes
 import os
 import stat
 import time
@@ -21,6 +20,7 @@ from ingest.rings.capture_walk import CaptureWalker, open_capture_walker
 from ingest.rings.counters import RingCounters, RingReport
 from ingest.rings.layout import Following
 from tuner.host.text import printable
+from tuner.host.threads import current_cpu
 
 PIECE_BYTES = 1 << 20  # more than any packet
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zX": "xz", b"BZh": "bzip2", b"\x04\x22\x4d\x18": "lz4"}
@@ -156,7 +156,7 @@ class CaptureFile:
             left = self._size - self._offset if size == wanted else size
             self._offset += self._walker.walk(size, left)
             self._error = self._fault(shrunk=size < wanted)
-        self._reader = (_current_cpu(), self._reader[1] + time.thread_time_ns() - started)
+        self._reader = (current_cpu(), self._reader[1] + time.thread_time_ns() - started)
 
     def _read(self, wanted: int) -> int:
         """Fills the buffer from the offset on; fewer bytes than wanted where the file became shorter."""
@@ -247,7 +247,3 @@ def _pin(cpu: int) -> None:
         os.sched_setaffinity(0, {cpu})
     except (OSError, ValueError, OverflowError) as error:
         raise CaptureError(f"the reader cannot run on CPU {cpu}: it is not online, or not in this cpuset") from error
-
-
-def _current_cpu() -> int:
-    return int(ctypes.CDLL(None).sched_getcpu())

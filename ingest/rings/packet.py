@@ -9,7 +9,6 @@ With one ring for each CPU (PACKET_FANOUT_CPU) a ring's packets are those that t
 only way to know it: a packet does not carry it. One reader walks all rings, so only one CPU is disturbed.
 """
 
-import ctypes
 import errno
 import mmap
 import os
@@ -30,6 +29,7 @@ from ingest.rings.walk import Ended, Walker, WalkerMissing, open_walker
 from tuner.host.cpulist import parse_list
 from tuner.host.files import HostFiles
 from tuner.host.text import printable
+from tuner.host.threads import current_cpu
 
 Mode = Literal["latency", "throughput"]
 
@@ -337,7 +337,7 @@ class PacketRing:
             self._part = tuple(map(RingCounters.merged, self._part, fresh))
             self._ended_ns = now_ns
             self._followed = self._walker.followed(histograms=not publish)
-            self._reader = (_current_cpu(), time.thread_time_ns())
+            self._reader = (current_cpu(), time.thread_time_ns())
             if publish:
                 self._parts += 1
                 self._changed.notify_all()
@@ -374,10 +374,6 @@ def _snap_bytes(mode: Mode) -> int:
 def _counted(empty: RingCounters, walked: Walked, tapped: TpacketSocket) -> RingCounters:
     statistics = tapped.statistics()
     return replace(empty, walked=walked, reached=statistics.reached, drops=statistics.drops, freezes=statistics.freezes)
-
-
-def _current_cpu() -> int:
-    return int(ctypes.CDLL(None).sched_getcpu())
 
 
 __all__ = ["Mode", "PacketRing", "RingError", "Stamps", "WalkerMissing", "default_rings", "geometry_of"]

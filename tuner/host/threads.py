@@ -5,6 +5,7 @@ A thread is (tid, start time): numbers are used again. Kernel threads carry PF_K
 (ksoftirqd/N, migration/N, bound kworkers) belong to their CPU and refuse ``sched_setaffinity`` with EINVAL.
 """
 
+import ctypes
 from dataclasses import dataclass
 
 from tuner.host.cpulist import CpuListError, CpuSet, parse_list
@@ -85,3 +86,8 @@ def cgroup_of(files: HostFiles, pid: int) -> str:
         if line.startswith("0::"):
             return line[3:]
     return "/"
+
+
+def current_cpu() -> int:
+    """The CPU on which the caller runs at this moment: sched_getcpu(3)."""
+    return int(ctypes.CDLL(None).sched_getcpu())

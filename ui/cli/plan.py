@@ -3,9 +3,10 @@
 import argparse
 import difflib
 
+from tuner.host.faults import Fault
 from tuner.host.text import printable
 from tuner.plan import Plan, build
-from tuner.profile import Fault, Profile, ProfileError
+from tuner.profile import Profile, ProfileError
 from tuner.profile_files import host_bindings, load
 from ui.cli.context import Context, open_context
 from ui.cli.output import banner, changes_record, changes_text, emit, say

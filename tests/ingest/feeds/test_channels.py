@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.feeds.channels import SITE_FILE, SIZE_LIMIT, Channel, Line, choose_feed, read_site, site_of
-from ingest.feeds.format_table import Fault, FeedFileError
+from ingest.feeds.format_table import FeedFileError
 from ingest.feeds.formats import parse_feed, shipped
+from tuner.host.faults import Fault
 from tuner.host.files import HostFiles
 from tuner.host.text import printable
 
