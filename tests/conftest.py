@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from engine import MEMORY, PROJECT, Sim, directory_in_memory, tree_of
 
@@ -16,6 +17,10 @@ from tuner.host.simulated import write_tree
 pytest_plugins = ["promises"]
 # a shell that starts the run in the background lets it ignore Ctrl-C, and every process that a test starts with it
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# a gate draws the same cases each time; QUIETCORE_DRAWS=new looks for others
+hypothesis.settings.register_profile("same", derandomize=True, database=None)
+hypothesis.settings.register_profile("new", derandomize=False, database=None)
+hypothesis.settings.load_profile(os.environ.get("QUIETCORE_DRAWS", "same"))
 HOSTS = PROJECT / ".." / "shared" / "hosts"
 
 
