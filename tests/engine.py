@@ -119,11 +119,12 @@ class Sim:
         stopped: Any = lambda: "",
         progress: Any = lambda _: None,
         arm: Any = lambda _: None,
+        bindings: Mapping[str, str] | None = None,
     ) -> Result:
         """Applies a profile in this process; ``host`` may be one with faults in it."""
-        options = Options(allow=frozenset({"link"}), confirm_within_s=confirm_within_s)
+        options = Options(allow=frozenset({"link", "service", "reboot"}), confirm_within_s=confirm_within_s)
         with self.store.lock():
-            return apply(host or self.host, self.store, self.plan(profile), options, arm, progress, stopped)
+            return apply(host or self.host, self.store, self.plan(profile, bindings), options, arm, progress, stopped)
 
 
 def run_quietcore(

@@ -18,7 +18,7 @@ from tuner.host.simulated import write_tree
 from tuner.knobs.sysctl import PREFIXES
 from tuner.plan import build
 from tuner.profile import ProfileError
-from tuner.profile_check import ISOLATION, SPREADS, TABLES
+from tuner.profile_check import TABLES
 from tuner.profile_files import host_bindings, load
 from ui.cli.main import COMMANDS
 
@@ -79,7 +79,7 @@ def test_every_core_set_of_the_document_means_what_it_says(expression, cpus, inv
 
 
 def test_every_table_and_key_is_described():
-    for word in (*TABLES, *SPREADS, *ISOLATION, *PREFIXES, "at-least:", "max:", "host.toml"):
+    for word in (*TABLES, *PREFIXES, "at-least:", "max:", "host.toml"):
         assert word in PROFILES, word
 
 

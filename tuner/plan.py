@@ -14,9 +14,9 @@ from tuner.host.faults import Fault
 from tuner.host.host import Inventory
 from tuner.host.text import printable
 from tuner.knobs.catalogue import knob_of, order_of
-from tuner.knobs.knob import STATES, Disruption, Gone, Json, Reading, State, Unsupported, Wish
+from tuner.knobs.knob import STATES, Disruption, Gone, Json, Knob, Reading, State, Unsupported, Wish
 from tuner.profile import Profile, ProfileError
-from tuner.wishes import Wanted, collect
+from tuner.wishes import collect
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def build(
         ProfileError: what the profile says makes no sense on this host; all of it at once.
     """
     try:
-        wanted: Wanted = collect(inventory, profile, bindings)
+        wanted = collect(inventory, profile, bindings)
     except (CoreSetError, CpuListError) as error:
         raise ProfileError([Fault(f"profile {profile.name}", str(error))]) from error
     wishes = sorted(wanted.wishes, key=lambda wish: order_of(wish.knob))
@@ -142,7 +142,7 @@ def look(inventory: Inventory, wish: Wish, managed: bool = False) -> Change:
         wanted=wish.wanted,
         effective=reading.effective,
         state=state,  # type: ignore[arg-type]
-        disruption=knob.disruption,
+        disruption=_disruption(knob, inventory, wish.identity),
         why=wish.why,
         undo=reading.saved,
         error=error,
@@ -150,6 +150,13 @@ def look(inventory: Inventory, wish: Wish, managed: bool = False) -> Change:
         irreversible=knob.irreversible(wish.identity),
         options=wish.options,
     )
+
+
+def _disruption(knob: Knob, inventory: Inventory, identity: str) -> Disruption:
+    try:
+        return knob.disrupts(inventory, identity)
+    except (OSError, LookupError, ValueError):
+        return knob.disruption
 
 
 def wish_of(change: Change) -> Wish:

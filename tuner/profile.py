@@ -8,11 +8,12 @@ where profiles lie and how they are opened is ``tuner.profile_files``'s.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tuner.host.faults import FaultyFileError
 
 Place = tuple[str, ...]
-Value = int | str | Mapping[str, str]
+Value = Any  # checked by its kind: bool, int, str, and lists and tables of them
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 

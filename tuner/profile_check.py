@@ -1,28 +1,28 @@
-"""What may stand in a profile, and where: every table of the language with its kinds of values."""
+"""What may stand in a profile, and where: a walk over its tables by the places that the families of knobs offer."""
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tuner.cores import FUNCTIONS
 from tuner.host.faults import Fault
 from tuner.host.text import printable
+from tuner.knobs.catalogue import ENTRIES
 from tuner.knobs.sysctl import PARTNERS as SYSCTL_PARTNERS
+from tuner.knobs.sysctl import check_value as check_sysctl
 from tuner.knobs.sysctl import refusal as sysctl_refusal
+from tuner.language.entry import PART, Entry
+from tuner.language.values import Cores
 from tuner.profile import NAME, Document, Place, Profile, Setting, Value
 
 _BINDING = re.compile(r"[a-z][a-z0-9_]{0,31}")
-_RING = re.compile(r"max(?::[1-9]\d{0,5})?")
-_NUMBER = re.compile(r"[0-9]{1,19}")  # as many digits as a kernel's long has
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-TABLES = ("summary", "extends", "bind", "cores", "irq", "nic", "isolation", "sysctl")
-SPREADS = ("one-each", "all")
-ISOLATION = ("cores", "kernel_threads", "workqueues")
-RINGS = ("rx", "tx")
-AT_LEAST = "at-least:"
+_OWN = ("summary", "extends", "bind", "cores", "sysctl")
+TABLES = tuple(dict.fromkeys([*_OWN, *(entry.place[0] for entry in ENTRIES)]))
 # Names that the functions and the language itself use: a set of that name could not be written about.
 _RESERVED = frozenset(FUNCTIONS) | {"all", "online", "N"}
+_DEPTH = 8
 
 
 @dataclass(slots=True)
@@ -44,12 +44,12 @@ class _Checker:
         self.faults: list[Fault] = []
 
     def fault(self, place: Iterable[str], what: str, hint: str = "") -> None:
-        key = printable(".".join(place))
-        self.faults.append(Fault(f"{self.document.name}: {key}", what, printable(hint, 400)))  # names from the file are in it
+        key = printable(".".join(place), 300)
+        self.faults.append(Fault(f"{self.document.name}: {key}", what, printable(hint, 600)))  # names from the file are in it
 
     def unknown(self, place: Place, what: str, known: Iterable[str]) -> None:
         known = list(known)
-        close = difflib.get_close_matches(place[-1], known, n=1)
+        close = difflib.get_close_matches(place[-1][:100], known, n=1)
         self.fault(place, f"unknown {what}", f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}")
 
     def keep(self, place: Place, value: Value) -> None:
@@ -62,13 +62,37 @@ class _Checker:
         self.fault((name,), "not a table", f"write [{name}]")
         return {}
 
-    def text(self, place: Place, value: object, example: str) -> str | None:
-        """A string without control characters, not empty and not endless."""
-        if isinstance(value, str) and value.strip() and len(value) <= 1000 and printable(value, 2000) == value:
-            return value
-        what = "holds control characters" if isinstance(value, str) and value.strip() else "not a text"
-        self.fault(place, what, f"for example {example}")
-        return None
+    def entry(self, entry: Entry, place: Place, value: object) -> None:
+        """A value at a place that the language knows."""
+
+        def report(what: str, hint: str = "", *below: str) -> None:
+            self.fault((*place, *below), what, hint)
+
+        checked = entry.kind.check(value, report)
+        if checked is not None:
+            self.keep(place, checked)
+
+    def walk(self, place: Place, value: object) -> None:
+        """A table, down to the places that the language knows."""
+        found = next((entry for entry in ENTRIES if entry.matches(place)), None)
+        if found is not None:
+            self.entry(found, place, value)
+            return
+        below = [entry for entry in ENTRIES if _leads(entry.place, place)]
+        if not below:
+            siblings = [e.place[len(place) - 1] for e in ENTRIES if _leads(e.place, place[:-1])]
+            self.unknown(place, "key", dict.fromkeys(s for s in siblings if s != PART))
+        elif not isinstance(value, dict) or len(place) > _DEPTH:
+            name = below[0].place[len(place)]
+            self.fault(place, "not a table", f"write [{'.'.join(place)}]" if name == PART else f"for example {name} = …")
+        else:
+            for key, each in value.items():
+                self.walk((*place, key), each)
+
+
+def _leads(entry: Place, place: Place) -> bool:
+    """Whether an entry lies below a place."""
+    return len(entry) > len(place) and all(ours in (PART, theirs) for ours, theirs in zip(entry, place, strict=False))
 
 
 def check_layer(document: Document) -> Layer:
@@ -86,15 +110,9 @@ def check_layer(document: Document) -> Layer:
         _bind(checker, name, value)
     for name, value in checker.table("cores").items():
         _core_set(checker, name, value)
-    for name, value in checker.table("irq").items():
-        _irq(checker, name, value)
-    for name, value in checker.table("nic").items():
-        _nic(checker, name, value)
-    for name, value in checker.table("isolation").items():
-        if name in ISOLATION:
-            _expression(checker, ("isolation", name), value, '"rx + app"')
-        else:
-            checker.unknown(("isolation", name), "key", ISOLATION)
+    for name, value in document.table.items():
+        if name in TABLES and name not in _OWN:
+            checker.walk((name,), value)
     _sysctl(checker, (), checker.table("sysctl"))
     return Layer(str(summary), extends, checker.settings, checker.faults)
 
@@ -120,90 +138,24 @@ def _core_set(checker: _Checker, name: str, value: object) -> None:
     if not _BINDING.fullmatch(name) or name in _RESERVED:
         hint = "it means something else in core sets" if name in _RESERVED else "lower-case letters, digits and _"
         checker.fault(("cores", name), "cannot be the name of a core set", hint)
-    else:
-        _expression(checker, ("cores", name), value, '"first(2, node(feed))"')
-
-
-def _expression(checker: _Checker, place: Place, value: object, example: str) -> None:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        value = str(value)  # cores = 3 is what everybody tries
-    text = checker.text(place, value, example)
-    if text is not None:
-        checker.keep(place, text)
-
-
-def _irq(checker: _Checker, name: str, value: object) -> None:
-    place = ("irq", name)
-    if name == "default" or isinstance(value, str):
-        _expression(checker, place, value, '"housekeeping"')
         return
-    if not isinstance(value, dict):
-        checker.fault(place, "neither a core set nor a table", f'for example {name} = {{ cores = "rx", spread = "one-each" }}')
-        return
-    for key in value:
-        if key not in ("cores", "spread"):
-            checker.unknown((*place, key), "key", ("cores", "spread"))
-    cores = checker.text((*place, "cores"), value.get("cores"), '"rx"')
-    spread = value.get("spread", "one-each")
-    if spread not in SPREADS:
-        checker.fault((*place, "spread"), "unknown way to spread", f"known: {', '.join(SPREADS)}")
-    elif cores is not None:
-        checker.keep(place, {"cores": cores, "spread": str(spread)})
-
-
-def _nic(checker: _Checker, name: str, value: object) -> None:
-    if not isinstance(value, dict):
-        checker.fault(("nic", name), "not a table", f"write [nic.{name}]")
-        return
-    for key, table in value.items():
-        if key != "rings":
-            checker.unknown(("nic", name, key), "key", ("rings",))
-        elif not isinstance(table, dict):
-            checker.fault(("nic", name, key), "not a table", 'for example rings = { rx = "max:4096" }')
-        else:
-            for ring, size in table.items():
-                _ring(checker, ("nic", name, "rings", ring), size)
-
-
-def _ring(checker: _Checker, place: Place, size: object) -> None:
-    if place[-1] not in RINGS:
-        checker.unknown(place, "ring", RINGS)
-    elif _is_size(size):
-        checker.keep(place, size)  # type: ignore[arg-type]
-    else:
-        checker.fault(place, "not a ring size", 'descriptors as 4096, "max", or "max:4096" for at most 4096')
-
-
-def _is_size(size: object) -> bool:
-    if isinstance(size, str):
-        return bool(_RING.fullmatch(size))
-    return isinstance(size, int) and not isinstance(size, bool) and 0 < size <= 1 << 20
+    entry = Entry(("cores", name), Cores('"first(2, node(feed))"'), "a named core set")
+    checker.entry(entry, ("cores", name), value)
 
 
 def _sysctl(checker: _Checker, prefix: Place, table: Mapping[str, object]) -> None:
     for name, value in table.items():
         key = (*prefix, *name.split("."))
-        if isinstance(value, dict) and len(prefix) < 8:  # net.core.busy_poll = 50 without quotes is a table of tables
+        if isinstance(value, dict) and len(prefix) < _DEPTH:  # net.core.busy_poll = 50 without quotes is a table of tables
             _sysctl(checker, key, value)
             continue
         place = ("sysctl", ".".join(key))
-        refused = sysctl_refusal(place[1])
-        if refused:
+        if refused := sysctl_refusal(place[1]):
             checker.fault(place, refused)
-        elif isinstance(value, str) and value.startswith(AT_LEAST):
-            if _NUMBER.fullmatch(value.removeprefix(AT_LEAST)):
-                checker.keep(place, value)
-            else:
-                checker.fault(place, "not a number to reach", 'for example "at-least:67108864", which never lowers')
-        elif isinstance(value, bool):
-            checker.keep(place, int(value))
-        elif isinstance(value, int):
-            checker.keep(place, value)
-        else:
-            # the kernel prints vectors with tabs, and that is what gets copied
-            text = checker.text(place, value.replace("\t", " ") if isinstance(value, str) else value, "50")
-            if text is not None:
-                checker.keep(place, " ".join(text.split()))
+            continue
+        checked = check_sysctl(value, lambda what, hint="", *below, place=place: checker.fault((*place, *below), what, hint))
+        if checked is not None:
+            checker.keep(place, checked)
 
 
 def check_whole(profile: Profile) -> list[Fault]:
@@ -211,18 +163,17 @@ def check_whole(profile: Profile) -> list[Fault]:
     faults: list[Fault] = []
     bindings, cores = profile.texts("bind"), profile.texts("cores")
     for place, setting in profile.settings.items():
-        part = place[1] if place[0] in ("nic", "irq") and place != ("irq", "default") else None
+        part = _part(place)
         if part is not None and part not in bindings:
             close = difflib.get_close_matches(part, bindings, n=1)
             hint = f"did you mean {close[0]}?" if close else f'add {printable(part)} = "nic" to [bind]'
             faults.append(Fault(setting.source, f"'{printable(part)}' is bound by nothing", hint))
-    for (_, *key), setting in profile.settings.items():
-        partner = SYSCTL_PARTNERS.get(key[0])
+        partner = SYSCTL_PARTNERS.get(place[1]) if place[0] == "sysctl" else None
         if partner and ("sysctl", partner) in profile.settings:
             faults.append(Fault(setting.source, f"and {partner}: the kernel knows one of them at a time"))
     known = {*cores, *bindings, *_RESERVED}
-    for setting in _expressions(profile):
-        for word in _WORD.findall(str(setting.value)):
+    for setting, expression in _expressions(profile):
+        for word in _WORD.findall(expression):
             if word not in known:
                 close = difflib.get_close_matches(word, known, n=1)
                 hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(sorted(known))}"
@@ -230,13 +181,20 @@ def check_whole(profile: Profile) -> list[Fault]:
     return faults
 
 
-def _expressions(profile: Profile) -> list[Setting]:
-    found: list[Setting] = []
-    keep: Callable[[Setting], None] = found.append
+def entry_of(place: Place) -> Entry | None:
+    """The entry of a place, None for the language's own tables."""
+    return next((entry for entry in ENTRIES if entry.matches(place)), None)
+
+
+def _part(place: Place) -> str | None:
+    entry = entry_of(place)
+    return place[entry.place.index(PART)] if entry is not None and PART in entry.place else None
+
+
+def _expressions(profile: Profile) -> Iterator[tuple[Setting, str]]:
     for place, setting in profile.settings.items():
-        if place[0] in ("cores", "isolation"):
-            keep(setting)
-        elif place[0] == "irq":
-            value = setting.value
-            keep(Setting(value["cores"], f"{setting.source}.cores") if isinstance(value, Mapping) else setting)
-    return found
+        if place[0] == "cores":
+            yield setting, str(setting.value)
+        elif (entry := entry_of(place)) is not None:
+            for expression in entry.kind.expressions(setting.value):
+                yield setting, expression

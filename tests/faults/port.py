@@ -22,7 +22,7 @@ ERRNOS = (
     errno.ENODEV, errno.ENOENT, errno.EOPNOTSUPP, errno.ERANGE, errno.ENOSPC,
 )  # fmt: skip
 DEAD = 99
-MUTATORS = frozenset({"set_rings", "set_driver_setting", "set_affinity"})
+MUTATORS = ("set_", "start_", "stop_", "hold_", "release_")
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class FaultySyscalls:
 
     def __getattr__(self, name: str) -> Any:
         call = getattr(self._inner, name)
-        if name not in MUTATORS:
+        if not name.startswith(MUTATORS):
             return call
         return lambda *a, **k: self._faults(f"{name} {a} {k}", lambda: call(*a, **k))
 

@@ -1,31 +1,23 @@
-"""All knobs by the name of their family, in the order in which they are applied; they are undone in the reverse.
+"""All families of knobs, in the order in which they are applied; they are undone in the reverse.
 
 What resets a device comes first, since it makes the device forget the rest; who must not be disturbed is moved before the
 stack is tuned. Source of the order: drivers re-create interrupts on ring changes, and partitions reset affinities.
 """
 
-from tuner.knobs.device import DeviceSettings
-from tuner.knobs.irq import DefaultAffinity, IrqAffinity
+from tuner.knobs import device, irq, isolation, rings, sysctl
 from tuner.knobs.knob import Knob
-from tuner.knobs.nic import ReceiveRing, TransmitRing
-from tuner.knobs.partition import Partition
-from tuner.knobs.sysctl import Sysctl
-from tuner.knobs.threads import KernelThreads, UserThreads
-from tuner.knobs.workqueue import Workqueues
+from tuner.language.entry import Entry, Family
 
-KNOBS: tuple[Knob, ...] = (
-    ReceiveRing(),
-    TransmitRing(),
-    DefaultAffinity(),
-    IrqAffinity(),
-    Partition(),
-    UserThreads(),
-    KernelThreads(),
-    Workqueues(),
-    Sysctl(),
+FAMILIES: tuple[Family, ...] = (
+    rings.FAMILY,
+    irq.FAMILY,
+    isolation.FAMILY,
+    device.FAMILY,
+    sysctl.FAMILY,
 )
-# what a profile cannot name, but a journal can
-_KEPT: tuple[Knob, ...] = (DeviceSettings(),)
+KNOBS: tuple[Knob, ...] = tuple(knob for family in FAMILIES for knob in family.knobs)
+ENTRIES: tuple[Entry, ...] = tuple(entry for family in FAMILIES for entry in family.entries)
+_KEPT = tuple(knob for family in FAMILIES for knob in family.kept)
 _BY_FAMILY = {knob.family: knob for knob in (*KNOBS, *_KEPT)}
 _ORDER = {knob.family: place for place, knob in enumerate(KNOBS)}
 

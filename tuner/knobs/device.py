@@ -11,8 +11,9 @@ from typing import ClassVar
 from tuner.host.files import HostFiles
 from tuner.host.host import Inventory
 from tuner.host.text import is_number
-from tuner.knobs.knob import Json, Knob, Reading, State
+from tuner.knobs.knob import About, Json, Knob, Reading, State
 from tuner.knobs.nic import find_nic
+from tuner.language.entry import Family
 
 _OF_DEVICE = ("tx_queue_len", "gro_flush_timeout", "napi_defer_hard_irqs", "threaded")
 _OF_RX = ("rps_cpus", "rps_flow_cnt")
@@ -28,6 +29,11 @@ class DeviceSettings(Knob):
     """
 
     family: ClassVar[str] = "nic.settings"
+    about: ClassVar[About] = About(
+        "Everything of a NIC that a reset may move and no plan names",
+        "Nobody sets it: it is saved before a NIC is reset, and put back after",
+        "ethtool -c -l -a -x IF, /sys/class/net/IF",
+    )
 
     def read(self, inventory: Inventory, identity: str) -> Reading:
         """All of them as they are."""
@@ -104,3 +110,6 @@ def attributes(files: HostFiles, ifname: str) -> list[str]:
 
 def _by_name(grouped: Mapping[str, list[str]]) -> dict[str, str]:
     return {name: value for value, names in grouped.items() for name in names}
+
+
+FAMILY = Family("NIC settings around a reset", kept=(DeviceSettings(),))

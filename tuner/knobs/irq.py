@@ -16,7 +16,12 @@ from typing import ClassVar
 from tuner.host.cpulist import CpuSet, format_list, format_mask, parse_list
 from tuner.host.host import Inventory
 from tuner.host.irqs import IRQ_ROOT, Irq, read_affinity, read_default_affinity
-from tuner.knobs.knob import Gone, Json, KernelManaged, Knob, Reading, State, Unsupported
+from tuner.host.text import printable
+from tuner.knobs.knob import About, Gone, Json, KernelManaged, Knob, Reading, State, Unsupported
+from tuner.language.entry import PART, Entry, Family
+from tuner.language.request import Request
+from tuner.language.values import Cores, Table, Word
+from tuner.profile import Setting
 
 # A vector of a live queue moves at its next interrupt; an idle one does not move however long one waits.
 _SETTLE_S = 0.05
@@ -26,6 +31,20 @@ class IrqAffinity(Knob):
     """The CPUs of one interrupt, as a CPU list; the identity is ``tuner.host.irqs.Irq.identity``."""
 
     family: ClassVar[str] = "irq.affinity"
+    about: ClassVar[About] = About(
+        "On which CPUs an interrupt may land",
+        "Queues of a feed on the cores that receive, or beside them where an application spins; all else on housekeeping",
+        "/proc/irq/N/smp_affinity_list",
+        "/proc/irq/N/effective_affinity_list: x86 delivers to one CPU",
+        "none is lost; with busy polling the queue's work moves late",
+        quirks=(
+            "managed interrupts (NVMe, virtio-blk) are the kernel's own: EPERM since 6.11, EIO before; a state, not a failure",
+            "without interrupt remapping a move waits for the next interrupt; it is unverifiable before",
+            "ENOSPC: no vector is free on the wanted CPUs",
+            "numbers change on ring and channel changes and reloads: an identity is the device and its name for the interrupt",
+        ),
+        source="Documentation/core-api/irq/irq-affinity.rst, kernel/irq/proc.c",
+    )
 
     def read(self, inventory: Inventory, identity: str) -> Reading:
         """Requested and effective CPUs, as CPU lists."""
@@ -79,6 +98,13 @@ class DefaultAffinity(Knob):
     """The CPUs of interrupts that will be requested later, as a CPU list; the identity is always ``default``."""
 
     family: ClassVar[str] = "irq.default_affinity"
+    about: ClassVar[About] = About(
+        "On which CPUs interrupts land that drivers ask for later",
+        "The housekeeping cores: a device that appears in trading hours shall not appear on a trading core",
+        "/proc/irq/default_smp_affinity",
+        quirks=("drivers that spread their queues themselves ignore it",),
+        source="Documentation/core-api/irq/irq-affinity.rst",
+    )
 
     def read(self, inventory: Inventory, identity: str) -> Reading:
         """The default mask, as a CPU list."""
@@ -114,3 +140,50 @@ def _find(inventory: Inventory, identity: str) -> Irq:
     if irq is None:
         raise Gone(f"no interrupt {identity} on this host")
     return irq
+
+
+def _ask(request: Request) -> None:
+    placed: set[str] = set()
+    for place, setting in request.profile.below("irq").items():
+        if place != ("default",):
+            _queues(request, place[0], setting, placed)
+    default = request.profile.get("irq", "default")
+    if default is None:
+        return
+    cpus = format_list(request.cpus(default))
+    request.wish("irq.default_affinity", "host", "default", cpus, default)
+    for irq in request.inventory.irqs:
+        if irq.identity not in placed:
+            request.wish("irq.affinity", irq.label, irq.identity, cpus, default)
+
+
+def _queues(request: Request, part: str, setting: Setting, placed: set[str]) -> None:
+    nic, spread = request.bindings[part], setting.value.get("spread", "one-each")
+    cpus = sorted(request.cpus(setting, setting.value["cores"]))
+    own = [irq for irq in request.inventory.irqs if irq.device == nic]
+    # a NIC with one vector for everything has no queue of its own to name
+    queues = sorted([irq for irq in own if irq.queue is not None] or own, key=lambda irq: (irq.queue or 0, irq.number))
+    if not queues:
+        request.warnings.append(f"{printable(nic)}: no queue interrupts are to be seen; {setting.source} has nothing to place")
+    for irq in queues:
+        if cpus:
+            chosen = [cpus[(irq.queue or 0) % len(cpus)]] if spread == "one-each" else cpus
+            request.wish("irq.affinity", irq.label, irq.identity, format_list(chosen), setting)
+            placed.add(irq.identity)
+
+
+SPREADS = ("one-each", "all")
+
+FAMILY = Family(
+    "Interrupts",
+    (DefaultAffinity(), IrqAffinity()),
+    (
+        Entry(("irq", "default"), Cores('"housekeeping"'), "every interrupt that no other line places, and those to come"),
+        Entry(
+            ("irq", PART),
+            Table({"cores": Cores('"rx"'), "spread": Word(SPREADS)}, required=("cores",), short="cores"),
+            "the queues of a bound NIC, one to a core or all over the set",
+        ),
+    ),
+    _ask,
+)

@@ -60,14 +60,46 @@ class Reading:
         return self.now if self.undo is None else self.undo
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a knob is, for ``quietcore explain`` and docs/knobs.md. Texts are sentences without a stop at their end.
+
+    Attributes:
+        summary: one line: what is set.
+        why: what it is worth: on cores that trade, on those that keep house, and when to leave it alone.
+        where: the file or request, as an operator would look at it.
+        effective: where the truth shows, if that is elsewhere.
+        risk: what changing it on a running host does.
+        undo: how it is put back, where that is more than writing the old value.
+        since: the first kernel that has it.
+        quirks: what kernels and drivers were seen to do with it.
+        source: the kernel's file or document.
+    """
+
+    summary: str
+    why: str
+    where: str
+    effective: str = ""
+    risk: str = ""
+    undo: str = ""
+    since: str = ""
+    quirks: tuple[str, ...] = ()
+    source: str = ""
+
+
 class Knob(Protocol):
     """One kind of setting. All methods raise OSError as the kernel says it, ``Gone`` and ``Unsupported``.
 
     Attributes:
+        about: what it is, for people.
+        disruption: what writing it disturbs, at worst, on a usual driver.
         resets: writing it makes the driver forget other settings of the device, which are put back at once.
+        privilege: what writing it takes.
     """
 
     family: ClassVar[str]
+    about: ClassVar[About]
+    privilege: ClassVar[str] = "root"
     disruption: ClassVar[Disruption] = "none"
     resets: ClassVar[bool] = False
 
@@ -90,6 +122,11 @@ class Knob(Protocol):
         """(knob, identity) of other settings that writing this one can change: they are saved with it."""
         del inventory, identity
         return ()
+
+    def disrupts(self, inventory: Inventory, identity: str) -> Disruption:
+        """What writing it here disturbs: drivers differ."""
+        del inventory, identity
+        return self.disruption
 
     def irreversible(self, identity: str) -> str:
         """Why the old state does not come back with the old value; empty where it does."""

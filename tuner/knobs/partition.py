@@ -21,7 +21,7 @@ from tuner.host.files import HostFiles
 from tuner.host.host import Host, Inventory
 from tuner.host.threads import Thread
 from tuner.knobs.affinities import put_back, saved
-from tuner.knobs.knob import Json, Knob, Reading, State, Unsupported
+from tuner.knobs.knob import About, Json, Knob, Reading, State, Unsupported
 
 CGROUP = "quietcore"
 _ROOTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
@@ -49,6 +49,22 @@ class Partition(Knob):
     """The partition of our cgroup as ``isolated 2-7``, ``none`` without one; the identity is the cgroup's name."""
 
     family: ClassVar[str] = "isolation.partition"
+    about: ClassVar[About] = About(
+        "An isolated cpuset partition: cores that the scheduler gives to nobody who was not put there",
+        "The cores that receive, trade or spin; at run time and reversible, where isolcpus= needs a reboot. Timers, bound "
+        "kernel threads and interrupts are not moved by it: the other knobs do that",
+        "/sys/fs/cgroup/quietcore/cpuset.cpus.partition",
+        "the same file: isolated, or isolated invalid (reason); and cpuset.cpus.effective",
+        "scheduling domains are built anew, which jitters all CPUs for some milliseconds; who was pinned there moves in first",
+        "the cgroup is removed, and every affinity that was set before is set again",
+        "6.1",
+        (
+            "up to 6.1 the kernel forgets affinities whenever the CPUs of a cgroup change: they are saved and put back",
+            "unbound workqueues leave its CPUs by themselves from 6.8 on",
+            "a host with cpuset in the v1 hierarchy has none",
+        ),
+        "Documentation/admin-guide/cgroup-v2.rst, kernel/cgroup/cpuset.c",
+    )
 
     def read(self, inventory: Inventory, identity: str) -> Reading:
         """What was asked for and, as ``effective``, what the kernel made of it."""

@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from tuner.host.host import Inventory
-from tuner.knobs.knob import Json, Knob, Reading, State, Unsupported
+from tuner.knobs.knob import About, Json, Knob, Reading, State, Unsupported
+from tuner.language.entry import Family
+from tuner.language.request import Request
+from tuner.language.values import Report, Text, Whole, is_number
 
 _KEY = re.compile(r"[a-z][a-z0-9_]*(?:\.[A-Za-z0-9_][A-Za-z0-9_-]*){1,6}")
 PREFIXES = ("net.core.", "net.ipv4.", "net.ipv6.", "vm.")
@@ -94,6 +97,17 @@ class Sysctl(Knob):
     """One sysctl; the identity is its key."""
 
     family: ClassVar[str] = "sysctl"
+    about: ClassVar[About] = About(
+        "One of the kernel's own settings below /proc/sys, by name",
+        "What each is good for is its own matter: see quietcore explain sysctl.NAME for those that matter here",
+        "sysctl NAME",
+        quirks=(
+            "netdev_budget_usecs has a floor of two jiffies: 8000 at HZ=250, 2000 at HZ=1000, EINVAL below",
+            "dirty_bytes and dirty_ratio, and two pairs like it, are one setting each: writing one sets the other to 0",
+            "rps_sock_flow_entries is rounded up to a power of two",
+        ),
+        source="Documentation/admin-guide/sysctl/{net,kernel,vm}.rst, Documentation/networking/ip-sysctl.rst",
+    )
 
     def read(self, inventory: Inventory, identity: str) -> Reading:
         """The value as a number where it is one, else its text with single blanks."""
@@ -143,3 +157,28 @@ def _value(text: str) -> int | str:
 
 def _fields(value: Json) -> list[str]:
     return str(value).split()
+
+
+_NUMBER = Whole(low=-(1 << 63), high=(1 << 64) - 1)
+
+
+def check_value(value: object, report: Report) -> Json:
+    """A sysctl's value in a profile: a number, a bound (``at-least:N``), a flag as 0 or 1, or fields of text."""
+    if isinstance(value, bool):
+        return int(value)
+    if is_number(value) or (isinstance(value, str) and value.startswith(("at-least:", "at-most:"))):
+        return _NUMBER.check(value, report)
+    # the kernel prints vectors with tabs, and that is what gets copied
+    text = Text("50").check(value.replace("\t", " ") if isinstance(value, str) else value, report)
+    return None if text is None else " ".join(text.split())
+
+
+def _ask(request: Request) -> None:
+    for place, setting in request.profile.below("sysctl").items():
+        key, value = place[0], setting.value
+        if isinstance(value, str) and value.startswith(("at-least:", "at-most:")):
+            value = request.amount(setting, value, request.inventory.host.files.number(path_of(key)))
+        request.wish(f"sysctl.{key}", "host", key, value, setting)
+
+
+FAMILY = Family("Sysctls", (Sysctl(),), ask=_ask)

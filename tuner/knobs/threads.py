@@ -12,7 +12,7 @@ from tuner.host.cpulist import CpuSet, parse_list
 from tuner.host.host import Inventory
 from tuner.host.threads import Thread
 from tuner.knobs.affinities import put_back, saved
-from tuner.knobs.knob import Json, Knob, Reading, State
+from tuner.knobs.knob import About, Json, Knob, Reading, State
 from tuner.knobs.partition import CGROUP
 
 # A process that forks while its threads are swept leaves a child with the old affinity behind.
@@ -79,6 +79,14 @@ class UserThreads(ThreadsAway):
     """Threads of processes. Under a cpuset partition the kernel moves them itself; this moves who is left."""
 
     family: ClassVar[str] = "isolation.user_threads"
+    about: ClassVar[About] = About(
+        "How many threads of processes may run on isolated cores and elsewhere, too: none shall",
+        "A thread that was pinned to isolated cores alone is what they are for, and stays",
+        "/proc/TID/status: Cpus_allowed_list",
+        risk="running services are moved",
+        undo="each thread that is still there gets back what it had",
+        source="sched_setaffinity(2), kernel/sched/core.c",
+    )
     kernel: ClassVar[bool] = False
 
 
@@ -86,4 +94,12 @@ class KernelThreads(ThreadsAway):
     """Kernel threads that are bound to no CPU: rcu, kswapd, khugepaged, kauditd, and kthreadd, whose mask new ones inherit."""
 
     family: ClassVar[str] = "isolation.kernel_threads"
+    about: ClassVar[About] = About(
+        "How many unbound kernel threads may run on isolated cores: none shall",
+        "rcu, kswapd, khugepaged, kauditd; and kthreadd, whose mask later ones inherit. Bound ones (ksoftirqd/N, migration/N, "
+        "kworker/N) cannot be moved: EINVAL",
+        "/proc/TID/status: Cpus_allowed_list",
+        undo="each thread that is still there gets back what it had",
+        source="include/linux/sched.h (PF_NO_SETAFFINITY), kernel/kthread.c",
+    )
     kernel: ClassVar[bool] = True

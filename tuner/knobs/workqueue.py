@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from tuner.host.cpulist import format_list, format_mask, parse_list, parse_mask
 from tuner.host.host import Inventory
-from tuner.knobs.knob import Json, Knob, Reading, State, Unsupported
+from tuner.knobs.knob import About, Json, Knob, Reading, State, Unsupported
 
 _BASE = "/sys/devices/virtual/workqueue"
 
@@ -18,6 +18,14 @@ class Workqueues(Knob):
     """The CPUs of unbound workqueues, as a CPU list; the identity is always ``unbound``."""
 
     family: ClassVar[str] = "isolation.workqueues"
+    about: ClassVar[About] = About(
+        "On which CPUs unbound work of the kernel runs",
+        "The housekeeping cores; work that a driver queues to a CPU by name still runs there",
+        "/sys/devices/virtual/workqueue/cpumask",
+        "the same file; cpumask_requested keeps the wish apart from 6.8 on",
+        quirks=("an empty mask is EINVAL, one too wide EOVERFLOW",),
+        source="Documentation/core-api/workqueue.rst, kernel/workqueue.c",
+    )
 
     def read(self, inventory: Inventory, identity: str) -> Reading:
         """Requested and effective CPUs."""
