@@ -164,6 +164,8 @@ class Sample:
     events: tuple[Event, ...] = ()
     cost: Cost = field(default_factory=Cost)
     profile: str = ""  # the active profile, empty where none is
+    # settings that were applied and moved since: knob, target, wanted, now, effective, state, seen_s, at_start, suspect
+    drift: tuple[dict[str, Any], ...] = ()
 
     def to_json(self, command: str = "watch") -> str:
         """One line without its end, ``"schema"`` first."""
@@ -193,6 +195,7 @@ def from_json(line: str | bytes) -> Sample:
         record["cost"] = _build(Cost, record.get("cost", {}))
         record["rings"] = tuple(record.get("rings", ()))
         record["feeds"] = tuple(record.get("feeds", ()))
+        record["drift"] = tuple(record.get("drift", ()))
         return _build(Sample, record)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise SampleError(f"not a sample: {error}") from error

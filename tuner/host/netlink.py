@@ -1,9 +1,10 @@
-"""One netlink dump, by a raw socket: a question, and all of the kernel's answers.
+"""Netlink by raw sockets: a dump, which is a question and all of the kernel's answers, and the news of links.
 
 Source: include/uapi/linux/netlink.h, net/netlink/af_netlink.c. Just enough for counters that no file shows. A dump is read only
 from the kernel itself (port 0), within bounds of size and time.
 """
 
+import contextlib
 import errno
 import os
 import socket
@@ -17,6 +18,8 @@ _TIMEOUT_S = 1.0
 _HEADER = struct.Struct("=IHHII")  # length with itself, type, flags, sequence, port
 _ERROR, _DONE = 2, 3
 _REQUEST, _DUMP, _TORN = 0x1, 0x300, 0x10  # NLM_F_REQUEST, NLM_F_DUMP, NLM_F_DUMP_INTR
+_RTMGRP_LINK = 1
+_EVENTS = 256  # taken at once; the rest is there the next time
 _BUFFER = 1 << 17  # the kernel fills at most 32 KiB a read
 
 Messages = tuple[tuple[int, bytes], ...]
@@ -95,3 +98,37 @@ def attributes(raw: bytes) -> Iterator[tuple[int, bytes]]:
 def attribute(kind: int, value: bytes) -> bytes:
     """One attribute, padded."""
     return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+class LinkEvents:
+    """Whether any interface came, went or changed since it was last asked: RTMGRP_LINK of rtnetlink(7), for anybody.
+
+    Where no such socket can be had there is nothing to tell.
+    """
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+        with contextlib.suppress(OSError):
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, ROUTE)
+            self._socket.bind((0, _RTMGRP_LINK))
+
+    def happened(self) -> bool:
+        """Takes what was told so far. An overrun (ENOBUFS) tells, too: there was more than the socket held."""
+        told = False
+        for _ in range(_EVENTS):
+            try:
+                if self._socket is None or not self._socket.recv(1 << 14):
+                    break
+                told = True
+            except BlockingIOError:
+                break
+            except OSError as error:
+                told = error.errno == errno.ENOBUFS
+                break
+        return told
+
+    def close(self) -> None:
+        """Lets go of the socket."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None

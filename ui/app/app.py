@@ -119,6 +119,7 @@ class QuietcoreApp(App[int]):
             left = " quietcore"
         else:
             profile = f"profile {sample.profile}" if sample.profile else "no profile"
+            profile += f", {len(sample.drift)} moved" if sample.drift else ""
             kernel = f"  Linux {sample.kernel}  {len(sample.cores)} CPUs" if width >= 130 else ""
             left = f" quietcore  {sample.host}{kernel}  {profile}"
         cost = ""

@@ -1,12 +1,10 @@
 """``quietcore verify``: whether the host is as a profile wants it, setting by setting. Writes nothing."""
 
 import argparse
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
+from tuner.applied import applied_wishes
 from tuner.conflicts import find, suspect
-from tuner.knobs.knob import Wish
 from tuner.plan import Change, exit_status, look
 from tuner.store import TransactionRecord
 from ui.cli.context import Context, open_context
@@ -49,11 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def applied_changes(context: Context, transaction: TransactionRecord) -> tuple[Change, ...]:
     """Every setting of an applied transaction, looked at again: what was wanted then, not what its profile says by now."""
-    managed = {n for n, wrote in transaction.wrote.items() if wrote["state"] == "kernel-managed"}
-    changes = []
-    for n, record in enumerate(transaction.plan["changes"] if transaction.plan else []):
-        change = look(context.inventory, _wish(record), n in managed)
-        changes.append(change)
+    changes = [look(context.inventory, wish, managed) for wish, managed in applied_wishes(transaction)]
     if any(change.state == "differs" for change in changes):
         running = find(context.host.syscalls.threads())
         changes = [
@@ -61,14 +55,3 @@ def applied_changes(context: Context, transaction: TransactionRecord) -> tuple[C
             for c in changes
         ]
     return tuple(changes)
-
-
-def _wish(record: Mapping[str, Any]) -> Wish:
-    return Wish(
-        knob=str(record["knob"]),
-        target=str(record["target"]),
-        identity=str(record["identity"]),
-        wanted=record["wanted"],
-        why=str(record["why"]),
-        options=record["options"],
-    )

@@ -1,6 +1,7 @@
 """``quietcore watch``: the sample stream, as a table or as one JSON line a tick."""
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -10,8 +11,10 @@ from types import FrameType
 
 from ingest.collector import Collector, pin_to_housekeeping
 from ingest.sample import CoreSample, Sample
+from tuner.drift import DriftWatch, News
 from tuner.host.text import printable
 from ui.cli.context import Context, open_context
+from ui.cli.drifting import with_drift
 from ui.cli.durations import duration
 from ui.cli.losses import now_lost
 from ui.cli.table import table
@@ -27,7 +30,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--live", action="store_true", help="on a simulated --root: let it live while this watches")
     parser.epilog = (
         "Reads /proc and /sys from housekeeping CPUs only. The first sample comes after one interval: a rate needs two looks. "
-        "With --json each line is a whole sample, with the kernel's own counts beside the rates."
+        "With --json each line is a whole sample, with the kernel's own counts beside the rates. Settings of the active "
+        "profile are read again every five seconds, and at once when the kernel tells of a link: one that moved is named, with when "
+        "that was seen and who is known to write it."
     )
 
 
@@ -83,8 +88,12 @@ def run(arguments: argparse.Namespace) -> int:
     ending = _Ending()
     try:
         with open_context(arguments) as context:
-            for sample in _samples(context, interval_s, arguments.count, arguments.live):
-                ending.write(sample.to_json() if arguments.json else _text(sample))
+            drift, news = DriftWatch(context.host, context.store), News()
+            with contextlib.closing(drift):
+                for sample in _samples(context, interval_s, arguments.count, arguments.live):
+                    told = with_drift(sample, drift, news)
+                    ending.write(told.to_json() if arguments.json else _text(told))
+                    news = drift.step()  # behind the line: what it costs delays no sample
     except _Ended:
         return 0
     return 0
