@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rollback": ("ui.cli.rollback", "undo a transaction"),
     "recover": ("ui.cli.recover", "end what a crash or a power cut left in the middle"),
     "verify": ("ui.cli.verify", "every setting of a profile: asked for, in effect, or not"),
+    "suggest": ("ui.cli.suggest", "a commented profile for this host, from its topology and NICs"),
     "history": ("ui.cli.history", "all transactions of this host"),
     "simulate": ("ui.cli.simulate", "write a simulated host to try everything on"),
     "completion": ("ui.cli.completion", "a shell's tab completion, to be sourced"),

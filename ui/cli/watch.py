@@ -31,8 +31,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Reads /proc and /sys from housekeeping CPUs only. The first sample comes after one interval: a rate needs two looks. "
         "With --json each line is a whole sample, with the kernel's own counts beside the rates. Settings of the active "
-        "profile are read again every five seconds, and at once when the kernel tells of a link: one that moved is named, with when "
-        "that was seen and who is known to write it."
+        "profile are read again every five seconds, and at once when the kernel tells of a link: one that moved is named, with "
+        "when that was seen and who is known to write it."
     )
 
 
