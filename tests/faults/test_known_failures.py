@@ -88,11 +88,10 @@ def test_7_the_effective_affinity_counts(sim: Sim) -> None:
 
 
 def test_8_threads_are_verified_as_well(sim: Sim) -> None:
+    assert {"isolation.user_threads", "isolation.kernel_threads"} <= {c.knob for c in sim.plan().differing}
     assert sim.apply().outcome == "confirmed"
-    document = json.loads(sim.text("/threads.json"))
-    next(t for t in document["threads"] if t["name"] == "kthreadd")["affinity"] = "0-3"
-    Path(sim.root + "/threads.json").write_text(json.dumps(document))
-    assert "isolation.kernel_threads" in {c.knob for c in sim.plan().differing}
+    told = {c.knob: c.now for c in sim.plan().changes}
+    assert (told["isolation.user_threads"], told["isolation.kernel_threads"]) == (0, 0)
 
 
 def test_9_verify_names_each_setting_and_its_state(sim: Sim) -> None:
