@@ -1,7 +1,7 @@
 """Every setting that a host has, as far as it can be read: what must be the same after a rollback, whatever a profile touched.
 
 A setting is a file below /sys or /proc that its owner may write, or that shows what such a one does (``effective``), and
-what is no file: driver settings, qdiscs, addresses of the kernel command line, affinities of threads, the cgroup tree, files of /etc.
+what is no file: driver settings, affinities of threads, the cpusets of the cgroup tree, files of /etc/default.
 """
 
 import os
@@ -28,8 +28,8 @@ _NOT_BELOW = (
     "/proc/sys/fs/binfmt_misc",
 )
 _NOT_NAMED = frozenset(
-    ("uevent", "rescan", "remove", "reset", "bind", "unbind", "drivers_probe", "config", "rom", "vpd", "resource", "new_id")
-    + ("remove_id", "ns_last_pid", "trigger", "usermodehelper")
+    {"uevent", "rescan", "remove", "reset", "bind", "unbind", "drivers_probe", "config", "rom", "vpd", "resource"}
+    | {"new_id", "remove_id", "ns_last_pid", "trigger", "usermodehelper"}
 )
 _SHOWN = ("effective_affinity", "effective_affinity_list")
 _LIMIT = 4096
