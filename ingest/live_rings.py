@@ -126,7 +126,7 @@ class LiveRings:
         names = {name: self._called(name) for name in interfaces}
         self._sources = {printable(called): printable(name) for name, called in names.items()}
         began_ns = time.monotonic_ns()
-        ring = PacketRing.open(*names.values(), following=self._following, filter=self._wanted)
+        ring = PacketRing.open(*map(self._called, interfaces), following=self._following, filter=self._wanted)
         for name, called in names.items():
             with contextlib.suppress(OSError):  # gone again: the ring will say so
                 self._numbers[name] = socket.if_nametoindex(called)

@@ -9,7 +9,7 @@ import os
 import struct
 from collections.abc import Iterable
 
-CAP_DAC_READ_SEARCH, CAP_NET_ADMIN, CAP_NET_RAW = 2, 12, 21  # linux/capability.h
+CAP_DAC_READ_SEARCH, CAP_NET_ADMIN, CAP_NET_RAW = 2, 12, 13  # linux/capability.h
 
 _PR_SET_PDEATHSIG, _PR_GET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_SET_NO_NEW_PRIVS = 1, 2, 8, 38
 _VERSION_3 = 0x20080522  # _LINUX_CAPABILITY_VERSION_3

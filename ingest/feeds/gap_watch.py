@@ -1,7 +1,8 @@
 """Gaps while they happen: held open until they are certain, and then judged by what this host counted meanwhile.
 
 * A number that is missing may be late only. So a gap is told when it has been one for the hold-off: the least that was missing
-  at any time of it is what is lost. The same holds for what is missing on both lines, of which one may be behind.
+  at any time of it is what is lost. The same holds for what is missing on both lines, of which one may be behind: the
+  hold-off is a second, or as long as that takes.
 * A drop comes before the gap that shows it, and not before the packets of the stream that came ahead of it. So the ledger is
   compared with one from before the newest whole packets of that stream arrived, however long ago that was.
 * Drivers' counters are read once a second. So a verdict also waits until they were read after the gap was seen.
@@ -19,7 +20,7 @@ from ingest.ledger import Ledger
 from ingest.rings.counters import ChannelCounters, Followed, RingReport, StreamCounters
 from ingest.sample import Event
 
-HOLD_OFF_NS = 1_000_000_000  # far beyond the skew of two lines, which is below milliseconds on one site and tens across sites
+HOLD_OFF_NS, LONGEST_HOLD_OFF_NS = 1_000_000_000, 10_000_000_000  # in between as long as one line is behind the other
 AGAIN_NS = 5_000_000_000
 SILENT_NS = 5_000_000_000  # the other line flows meanwhile; heartbeats of most feeds come every second
 _LEDGERS = 128  # ticks that are remembered
@@ -51,9 +52,9 @@ class _Account:
         """Missing now, late or lost."""
         return self.steps[-1][1]
 
-    def certain(self, now_ns: int) -> int:
-        """How much was missing at every moment of the hold-off."""
-        while len(self.steps) > 1 and self.steps[1][0] <= now_ns - HOLD_OFF_NS:
+    def certain(self, since_ns: int) -> int:
+        """How much was missing at every moment since then."""
+        while len(self.steps) > 1 and self.steps[1][0] <= since_ns:
             self.steps.popleft()
         return min(lost for _, lost in self.steps)
 
@@ -131,18 +132,19 @@ class GapWatch:
 
     def _gaps(self, counted: Mapping[Any, Counters], ledger: Ledger, asked_ns: int) -> Iterator[Event]:
         now_ns = ledger.at_ns
-        certain = {key: account.certain(now_ns) for key, account in self._accounts.items()}
+        held_ns = now_ns - _hold_off_ns(counted.values())
+        certain = {key: account.certain(held_ns) for key, account in self._accounts.items()}
         due = [key for key, lost in certain.items() if lost > self._accounts[key].told]
         if due and self._is_time(due, certain, now_ns, asked_ns):
             self._told_ns = now_ns
             yield from self._judged(counted, due, certain, ledger)
             for key in due:
-                self._close(self._accounts[key], certain[key], now_ns)
+                self._close(self._accounts[key], certain[key], held_ns)
         for key, account in self._accounts.items():
             if len(account.steps) == 1 and account.lost < account.told:
                 late = account.told - account.lost
                 yield Event("info", _name(counted[key]), f"{late:,} numbers that were told as lost came late")
-                self._close(account, account.lost, now_ns)
+                self._close(account, account.lost, held_ns)
 
     def _is_time(self, due: Iterable[Any], certain: Mapping[Any, int], now_ns: int, asked_ns: int) -> bool:
         accounts = [self._accounts[key] for key in due]
@@ -150,10 +152,10 @@ class GapWatch:
         settled = all(account.lost == certain[key] for key, account in self._accounts.items())
         return asked_ns >= seen_ns and (settled or now_ns - self._told_ns >= AGAIN_NS)
 
-    def _close(self, account: _Account, told: int, now_ns: int) -> None:
+    def _close(self, account: _Account, told: int, held_ns: int) -> None:
         """What was told is told. Of a loss that goes on, the rest began within the hold-off."""
         account.told = told
-        base = account.whole if account.lost == told else self._ledger_at(now_ns - HOLD_OFF_NS)
+        base = account.whole if account.lost == told else self._ledger_at(held_ns)
         if base.at_ns > account.base.at_ns:
             account.base = base
         account.from_received = account.received
@@ -206,6 +208,13 @@ class GapWatch:
         for each in self._judge.judged(report, rows, _seconds(line.ledger, ledger)):
             if each.facts.get("verdict") in _SILENT and each.facts["line"] == name:
                 yield Event("warn", channel, each.facts["why"])
+
+
+def _hold_off_ns(counted: Iterable[Counters]) -> int:
+    """A second, or what 99.9 % of the numbers that came on both lines were apart, where that is more."""
+    skews = (skew for each in counted if isinstance(each, ChannelCounters) for skew in each.skew)
+    apart = (skew.percentile(99.9) or 0 for skew in skews if skew.max_ns > HOLD_OFF_NS)
+    return min(LONGEST_HOLD_OFF_NS, max(HOLD_OFF_NS, *apart, 0))
 
 
 def _seconds(start: Ledger, end: Ledger) -> float:

@@ -12,21 +12,35 @@ if TYPE_CHECKING:
     from ingest.rings.source import Source
 
 
-def feed_options(parser: argparse.ArgumentParser, feed_help: str) -> None:
-    """``--feed``, ``--feed-file`` and ``--filter``."""
+def feed_options(parser: argparse.ArgumentParser, feed_help: str, lead: str = "") -> None:
+    """``--feed``, ``--feed-file`` and ``--filter``; ``lead`` begins the help of each but the first."""
     parser.add_argument("--feed", metavar="FORMAT[:PORT]", help=feed_help)
-    parser.add_argument(
-        "--feed-file", metavar="FILE", help="the site's formats and channels (default: /etc/quietcore/feeds.toml)"
-    )
-    parser.add_argument("--filter", metavar="EXPRESSION", help="only these packets, as 'udp dst 239.1.1.1:30001'; see below")
+    file_help = f"{lead}the site's formats and channels (default: /etc/quietcore/feeds.toml)"
+    parser.add_argument("--feed-file", metavar="FILE", help=file_help)
+    filter_help = f"{lead}only these packets, as 'udp dst 239.1.1.1:30001'"
+    parser.add_argument("--filter", metavar="EXPRESSION", help=filter_help + ("" if lead else "; see below"))
 
 
-def ring_options(parser: argparse.ArgumentParser) -> None:
+def ring_options(parser: argparse.ArgumentParser, lead: str = "") -> None:
     """``--ring`` and what belongs to it: rings that are read beside the counters, by ``watch`` and by the app."""
-    parser.add_argument(
-        "--ring", metavar="SOURCE", action="append", default=[], help="also read packet:INTERFACE; may be given several times"
-    )
-    feed_options(parser, "follow the numbers of a feed in these rings: a format, or a channel of the site's file")
+    ring_help = f"{lead}also read packet:INTERFACE; may be given several times"
+    parser.add_argument("--ring", metavar="SOURCE", action="append", default=[], help=ring_help)
+    feed_options(parser, f"{lead}follow the numbers of a feed in these rings: a format, or a channel of the site's file", lead)
+
+
+def ring_words(arguments: argparse.Namespace) -> list[str]:
+    """The same options as words, for a child."""
+    given = [("ring", source) for source in arguments.ring]
+    given += [(name.replace("_", "-"), getattr(arguments, name)) for name in ("feed", "feed_file", "filter")]
+    return [f"--{name}={value}" for name, value in given if value is not None]
+
+
+def without_ring(arguments: argparse.Namespace) -> str:
+    """What is wrong where options of packets are given and no ring; empty where nothing is."""
+    named = [f"--{name.replace('_', '-')}" for name in ("feed", "feed_file", "filter") if getattr(arguments, name) is not None]
+    if not named or arguments.ring:
+        return ""
+    return f"{', '.join(named)}: of packets, which a ring has to bring; add --ring packet:INTERFACE"
 
 
 def sources_of(texts: Sequence[str]) -> "list[Source]":

@@ -16,7 +16,7 @@ from ui.cli.context import Context, open_context
 from ui.cli.durations import duration
 from ui.cli.losses import now_lost
 from ui.cli.output import say
-from ui.cli.ring_sources import ring_options, told
+from ui.cli.ring_sources import ring_options, told, without_ring
 from ui.cli.table import microseconds, table
 
 MINIMUM_S = 0.1
@@ -110,13 +110,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.count is not None and arguments.count < 1:
         print("quietcore watch: --count must be at least 1", file=sys.stderr)
         return 1
+    wrong = without_ring(arguments)
+    if wrong:
+        say(f"quietcore watch: {wrong}")
+        return 1
     if not arguments.ring:
-        given = [
-            f"--{name.replace('_', '-')}" for name in ("feed", "feed_file", "filter") if getattr(arguments, name) is not None
-        ]
-        if given:
-            say(f"quietcore watch: {', '.join(given)}: of packets, which a ring has to bring; add --ring packet:INTERFACE")
-            return 1
         return _watch(arguments)
     return told("watch", _watch, arguments)
 

@@ -63,6 +63,11 @@ class TwoLines:
         for each in self._sockets.values():
             each.close()
 
+    def reopen(self, line: str) -> None:
+        """A sender on an interface that was made anew."""
+        self._sockets[line].close()
+        self._sockets[line] = self.pair.near.call(open_socket, self.out[line])
+
     def number(self, line: str, number: int, count: int = 1) -> None:
         """Sends ``count`` numbers from ``number`` on as one datagram."""
         frame = bytearray(header(FRAME_BYTES, PORTS[line], number))
@@ -94,6 +99,18 @@ def _up(name: str) -> None:
 
     with IPRoute() as netlink:
         netlink.link("set", index=netlink.link_lookup(ifname=name)[0], state="up")
+
+
+def linked(pair: VethPair, name: str, action: str = "set", **what: str) -> None:
+    """``ip link`` in the far namespace."""
+
+    def change() -> None:
+        from pyroute2 import IPRoute
+
+        with IPRoute() as netlink:
+            netlink.link(action, index=netlink.link_lookup(ifname=name)[0], **what)
+
+    pair.far.call(change)
 
 
 def ring_command(lines: TwoLines, feed_file: Path, *words: str) -> "subprocess.Popen[str]":
