@@ -25,23 +25,26 @@ Reads /proc and /sys from housekeeping CPUs only. The first sample comes after o
 --json each line is a whole sample, with the kernel's own counts beside the rates.
 
 packet rings:
-  --ring packet:eth2 opens a packet ring, as `quietcore ring` does in its latency mode, and reads it as
-  long as this watches. It is a tap: it takes nothing away from the programs that receive. Each sample
-  then has `rings` (what came since the sample before, its drops and its latency, and totals) and, with
-  --feed, `feeds` (received, lost, duplicate, reordered of each stream, and what two lines bring
-  together). The ledger of losses has them, too, at its stages 21 and 26.
+  --ring packet:eth2 opens a packet ring, as `quietcore ring` does in its latency mode, and
+  reads it as long as this watches. It is a tap: it takes nothing away from the programs that
+  receive. Each sample then has `rings` (what came since the sample before, its drops and its
+  latency, and totals) and, with --feed, `feeds` (received, lost, duplicate, reordered of each
+  stream, and what two lines bring together). The ledger of losses has them, too, at its stages
+  21 and 26.
 
-  What it costs: a thread on the housekeeping CPUs that wakes every 100 us while packets come, some
-  tens of nanoseconds of it for each packet; 32 MiB of locked memory for each CPU's ring of each
-  interface, 256 MiB at most in all; and on the CPUs that receive, a copy of each packet's first 190
-  bytes. --filter keeps what is not wanted from all of that. The sample's `cost` has the reader's CPU
-  time as `ring_cpu_ns`. A tick never waits for the ring. Needs CAP_NET_RAW; opened by root, it goes on
-  as the user that called sudo, or nobody, with the rights to open the ring again and to read counters.
+  What it costs: a thread on the housekeeping CPUs that wakes every 100 us while packets come,
+  some tens of nanoseconds of it for each packet; 32 MiB of locked memory for each CPU's ring of
+  each interface, 256 MiB at most in all; and on the CPUs that receive, a copy of each packet's
+  first 190 bytes. --filter keeps what is not wanted from all of that. The sample's `cost` has
+  the reader's CPU time as `ring_cpu_ns`. A tick never waits for the ring. Needs CAP_NET_RAW;
+  opened by root, it goes on as the user that called sudo, or nobody, with the rights to open
+  the ring again and to read counters.
 
-  A gap in a feed is held open for a second, in which a number may come late. Then an event says how
-  much was lost and where most likely, by the counters that moved meanwhile: in this host, on the way
-  of one line, or before both. With two sources the first brings line A and the second line B of a
-  channel. An interface that vanishes is waited for; the totals go on when it is back.
+  A gap in a feed is held open for a second, in which a number may come late. Then an event says
+  how much was lost and where most likely, by the counters that moved meanwhile: in this host,
+  on the way of one line, or before both. With two sources the first brings line A and the
+  second line B of a channel. An interface that vanishes is waited for; the totals go on when it
+  is back.
 
   `quietcore ring --help` explains sources, feeds and filters.
 
