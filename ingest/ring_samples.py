@@ -89,11 +89,12 @@ class RingReader:
         self._judge = Judge(files, live.interfaces, following)
         self._gaps = GapWatch(self._judge) if following is not None else None
         self._sources = tuple(printable(name) for name in live.interfaces)
-        self._here = frozenset(live.interfaces)
+        self._here = frozenset(self._sources)
         self._rings: dict[_Key, _Ring] = {}
         self._feeds = _Feeds()
         self._before: Mapping[Any, StreamCounters | ChannelCounters] = {}
         self._whole: Mapping[Any, StreamCounters | ChannelCounters] = {}
+        self._names: dict[Any, str] = {}
         self._span_ns: tuple[int, int] | None = None
         self._events: list[Event] = []
         self._interval_s = 0.0
@@ -109,7 +110,7 @@ class RingReader:
         for each in self._live.take():
             if isinstance(each, Turn):
                 self._events += each.events
-                self._here = each.here
+                self._here = frozenset(map(printable, each.here))
                 for name in each.new:
                     self._judge.returned(name)
             else:
@@ -138,7 +139,9 @@ class RingReader:
         for (source, _), ring in self._rings.items():
             drops[names[source]] += ring.total.drops
         losses.rings = drops
-        losses.feeds = {_name(each): each.lost for each in self._whole.values()}
+        for key in self._whole.keys() - self._names.keys():
+            self._names[key] = _name(self._whole[key])
+        losses.feeds = {self._names[key]: each.lost for key, each in self._whole.items()}
         losses.odd = {(name, note): self._feeds.odd[name] for name, note in _ODD.items()} if self._following is not None else {}
         losses.following = self._following.name if self._following is not None else ""
 
@@ -167,14 +170,11 @@ class RingReader:
         for source, name in names.items():
             mine = [ring for (each, _), ring in self._rings.items() if each == source]
             seen = [ring for ring in mine if ring.total.reached or ring.total.walked.packets] or mine[:1]
-            place = {"interface": name, "source": source, "open": source in self._shown_here()}
+            place = {"interface": name, "source": source, "open": source in self._here}
             for ring in seen or [_Ring(RingCounters(None, interface=name), RingCounters(None, interface=name))]:
                 record = ring.tick.to_json() | place
                 found.append(record | {"seconds": round(ring.seconds, 3), "total": _totals(ring.total)})
         return tuple(found)
-
-    def _shown_here(self) -> frozenset[str]:
-        return frozenset(printable(name) for name in self._here)
 
     @property
     def feeds(self) -> tuple[dict[str, Any], ...]:
@@ -188,7 +188,7 @@ class RingReader:
             lost = each.lost - (before.lost if before is not None else 0)
             rates = {"received_per_s": self._per_s(received), "lost_per_s": self._per_s(max(0, lost))}
             if isinstance(each, StreamCounters):
-                yield replace(each, nearest_ns=None).to_json() | rates
+                yield each.to_json() | rates
             else:
                 record = each.to_json()
                 yield record | {"line": "A+B"} | rates

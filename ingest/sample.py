@@ -171,7 +171,9 @@ class Sample:
 
     def to_json(self, command: str = "watch") -> str:
         """One line without its end, ``"schema"`` first."""
-        record = {"schema": SCHEMA, "command": command} | dataclasses.asdict(self)
+        # rings and feeds are plain already: ``asdict`` would copy each of their figures
+        record = {"schema": SCHEMA, "command": command} | dataclasses.asdict(dataclasses.replace(self, rings=(), feeds=()))
+        record |= {"rings": self.rings, "feeds": self.feeds}
         return json.dumps(record, separators=(",", ":"), allow_nan=False)
 
 

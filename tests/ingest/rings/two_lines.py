@@ -7,6 +7,7 @@ sysfs shows the namespace in which it was mounted.
 import json
 import os
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -51,6 +52,7 @@ class TwoLines:
         pair.far.call(_up, self.into["B"])
         self._sockets = {line: pair.near.call(open_socket, self.out[line]) for line in "AB"}
         self.sent = {"A": 0, "B": 0}
+        self.held: list[socket.socket] = []  # what a test opened in a namespace, until the end
 
     def _second(self, far: int) -> None:
         from pyroute2 import IPRoute
@@ -60,7 +62,7 @@ class TwoLines:
         _up(self.out["B"])
 
     def close(self) -> None:
-        for each in self._sockets.values():
+        for each in (*self._sockets.values(), *self.held):
             each.close()
 
     def reopen(self, line: str) -> None:
