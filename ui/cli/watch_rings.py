@@ -9,9 +9,12 @@ from ingest.privileges import CAP_DAC_READ_SEARCH, CAP_NET_ADMIN, CAP_NET_RAW, g
 from ingest.ring_samples import RingReader
 from ingest.rings.source import SourceError
 from ingest.roles import default_roles, isolated_cpus
+from tuner.host.text import printable
 from tuner.host.topology import read_topology
 from ui.cli.context import Context
+from ui.cli.output import say
 from ui.cli.ring_sources import filter_of, following_of, sources_of
+from ui.cli.ring_text import filter_words
 
 # What ``ring`` gives up for good, this cannot all do without: opening the ring again where an interface comes back takes
 # CAP_NET_RAW; the counters of nftables' rules CAP_NET_ADMIN (nfnetlink_rcv); the journals, which name the active profile and
@@ -44,4 +47,8 @@ def opened(context: Context, arguments: argparse.Namespace, interval_s: float, h
     reader = RingReader(live, context.host.files, following)
     give_up_all_but(KEPT)  # from here on it reads what strangers send
     live.start()
+    if not arguments.json:
+        shown = " ".join(f"packet:{printable(name)}" for name in names)
+        what = f", {filter_words(wanted.text)}" if wanted is not None else ""
+        say(f"reading {shown}, latency mode, {live.walker} walker{what}")
     return reader

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nft_rules
 import pytest
-from two_lines import FRAME_BYTES, PORTS, PROJECT, STREAMS, TWO_LINES, TwoLines, linked, until
+from two_lines import FRAME_BYTES, IN_NAMESPACE, PORTS, PROJECT, STREAMS, TWO_LINES, TwoLines, linked, until
 from watched_lines import WATCH, WatchProcess, accounted, feeds, rows
 
 from ingest.load.namespaces import NamespaceError, VethPair
@@ -366,3 +366,35 @@ def test_without_the_capability_it_says_so() -> None:
     ran = subprocess.run(command, executable=WATCH[0], cwd=PROJECT, capture_output=True, text=True, timeout=30)
     assert ran.returncode == 1
     assert "CAP_NET_RAW: run as root" in ran.stderr
+
+
+def test_for_people(lines: TwoLines, feed_file: Path) -> None:
+    words = ["--ring=packet:qcinto", "--feed", "moldudp64:30001", "--filter", "udp", "--interval", "0.1"]
+    command = [each for each in WATCH if each != "--json"]
+    process = lines.pair.far.call(
+        subprocess.Popen,
+        [*IN_NAMESPACE, *command, *words],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        until(lambda: "ring qcinto: " in process.stdout.readline(), "it watches")
+        send(lines, range(1, 101), lost_a=range(50, 60))
+        found = until(lambda: _with(process.stdout.readline(), "in all 90, 10 lost"), "the feed")
+        assert found.startswith(f"feed {STREAMS['A']}: ")
+        found = until(lambda: _with(process.stdout.readline(), "likely stage"), "the event")
+        assert found.startswith(f"crit: {STREAMS['A']}: 10 lost: likely stage 0")
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 0
+    assert said.startswith("reading packet:qcinto, latency mode, ")
+    assert "only 'udp'" in said
+
+
+def _with(line: str, words: str) -> str:
+    return line if words in line else ""
