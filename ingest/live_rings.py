@@ -159,7 +159,7 @@ class LiveRings:
                 self._take_part(report)
                 if self._is_back():
                     ring.stop()
-        except (RingError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 (the reader's own; whatever it is, it is told, and tried again)
             failed = f"the reader failed: {printable(str(error), 200)}"
         if self._ending.is_set():
             return ""
@@ -197,7 +197,7 @@ class LiveRings:
         except NotPermitted as error:
             self._tell(Event("crit", "packet ring", f"it cannot be opened again: {error}"))
             self._ending.wait()
-        except (RingError, OSError) as error:
+        except (RingError, OSError, ValueError) as error:  # ValueError: a filter that this one's kind of link cannot have
             self._tell(Event("crit", "packet ring", f"it cannot be opened again yet: {printable(str(error), 200)}"))
             self._ending.wait(_AGAIN_S)
         else:
