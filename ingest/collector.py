@@ -11,6 +11,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from ingest.core_samples import CoreReader
 from ingest.counters import snmp, softirqs, softnet, stat
@@ -18,6 +19,7 @@ from ingest.counters.interrupts import Parser
 from ingest.counters.kept import KeptFile
 from ingest.counters.nic import Statistics
 from ingest.irq_samples import IrqReader
+from ingest.ledger import Ledger
 from ingest.loss_reader import LossReader
 from ingest.losses import PROTOCOL_COUNTERS
 from ingest.nic_samples import NicReader
@@ -29,6 +31,9 @@ from tuner.host.host import Host
 from tuner.host.nics import Nic
 from tuner.host.text import printable
 from tuner.host.topology import Topology, read_topology
+
+if TYPE_CHECKING:
+    from ingest.ring_samples import RingReader
 
 # Affinities, roles and interfaces change when somebody changes them: reading N small files every tick would be the main cost.
 SLOW_S = 5.0
@@ -43,10 +48,17 @@ class Collector:
         host: where to read.
         active: the active profile's name and its roles (CPU -> role), asked for again every few seconds; the kernel's own
             knowledge fills the rest.
+        rings: packet rings that are read beside it, and the feeds in them; whoever opened them closes them.
     """
 
-    def __init__(self, host: Host, active: Callable[[], tuple[str, Mapping[int, str]]] | None = None) -> None:
+    def __init__(
+        self,
+        host: Host,
+        active: Callable[[], tuple[str, Mapping[int, str]]] | None = None,
+        rings: "RingReader | None" = None,
+    ) -> None:
         self._host = host
+        self._rings = rings
         self._active = active or _nothing_active
         self._profile = ""
         self._files = {
@@ -79,7 +91,7 @@ class Collector:
         self._last_ns = 0
         self._last_cpu_ns = 0
         self.late_ticks = 0
-        self._refresh()
+        self.refresh()
 
     @property
     def topology(self) -> Topology:
@@ -91,7 +103,22 @@ class Collector:
         """CPU -> role."""
         return self._roles
 
-    def _refresh(self) -> tuple[Event, ...]:
+    @property
+    def nics(self) -> tuple[Nic, ...]:
+        """The interfaces as they were last looked at."""
+        return self._nics.nics
+
+    @property
+    def numbers(self) -> Mapping[str, int]:
+        """Interface, as it is shown -> its ``ifindex``."""
+        return {printable(nic.name): nic.ifindex for nic in self._nics.nics}
+
+    def refresh(self) -> tuple[Event, ...]:
+        """Looks at what seldom changes: CPUs, roles, interfaces. Done every few seconds; costs a dozen small files for each.
+
+        Returns:
+            the interfaces that came or went since the look before, once there was a sample.
+        """
         before = self._nics.nics
         self._topology = read_topology(self._host.files)
         self._profile, given = self._active()
@@ -125,13 +152,15 @@ class Collector:
             everything: also the counters that are read every second or five, for a ledger of exactly the time since the tick
                 before where that one had everything, too.
         """
-        events = self._refresh() if time.monotonic() >= self._slow_until else ()
+        if self._rings is not None:
+            self._rings.take()  # before the counters: what a gap in it was is in them, then
+        events = self.refresh() if time.monotonic() >= self._slow_until else ()
         now_ns = time.monotonic_ns()
         interval_s = (now_ns - self._last_ns) / 1e9 if self._sequence else 0.0
         self._rates.begin(interval_s)
         table = self._parser.parse(self._files["interrupts"].read() or b"")
         if not self._topology.online.issuperset(table.cpus):  # a CPU came online
-            events = (*events, *self._refresh())
+            events = (*events, *self.refresh())
         # the columns of the table are the CPUs that are online now; the topology was read some seconds ago
         rows = softnet.parse(self._files["softnet"].read() or b"", table.cpus or sorted(self._topology.online))
         deferred = softirqs.parse(self._files["softirqs"].read() or b"")
@@ -140,10 +169,14 @@ class Collector:
         protocols |= self._protocols.parse(self._files["netstat"].read() or b"")
         counters = self._statistics.read(nic.name for nic in self._nics.nics)
         if self._unsettled():
-            events = (*events, *self._refresh())
+            events = (*events, *self.refresh())
             counters = self._statistics.read(nic.name for nic in self._nics.nics)
         irqs = self._irqs.samples(table, self._rates)
+        if self._rings is not None:
+            self._rings.tell(self.losses, self._nics.nics)
         losses = self.losses.read(now_ns, interval_s, self._nics.nics, counters, rows, protocols, everything)
+        if self._rings is not None:
+            events = (*events, *self._rings.events(Ledger(now_ns, losses, self.numbers), self.losses.asked_ns))
         nics = tuple(
             self._nics.sample(nic, counters[nic.name], self._irqs.receiving, self.losses.queues(nic.name), self._rates)
             for nic in self._nics.nics
@@ -163,6 +196,8 @@ class Collector:
             irqs=irqs,
             nics=nics,
             losses=losses,
+            rings=self._rings.rings if self._rings is not None else (),
+            feeds=self._rings.feeds if self._rings is not None else (),
             events=events,
             cost=self._cost(interval_s),
             profile=self._profile,
@@ -176,7 +211,8 @@ class Collector:
         bound = os.sched_getaffinity(0)
         if bound != self._bound[0]:
             self._bound = bound, format_list(bound)
-        return Cost(spent, round(percent, 3), self._bound[1], self.late_ticks)
+        reader_ns = self._rings.reader_cpu_ns if self._rings is not None else 0
+        return Cost(spent, round(percent, 3), self._bound[1], self.late_ticks, reader_ns)
 
     def stream(self, interval_s: float, count: int | None = None, before: Callable[[], None] | None = None) -> Iterator[Sample]:
         """Samples every ``interval_s`` at absolute times, ``count`` of them or for ever; the first already has rates.

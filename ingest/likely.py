@@ -178,12 +178,14 @@ def _nothing_moved(gap: Gap, mine: Sequence[LossSample]) -> Likely:
     if paused:
         where, counter = paused[0].where, paused[0].counter
         return _verdict(3, where, 0, f"no drop here, but {counter} moved on {where}: the switch was told to wait, and dropped")
-    if gap.other_line == SAME:
-        return _verdict(0, HOST, 0, "no drop here, and the other line misses the same: the venue, or what both lines share")
-    if gap.other_line == WHOLE:
-        return _verdict(0, HOST, 0, f"no drop here, and the other line is whole: the network of {gap.nic}'s line")
-    blind = [str(stage) for stage in sorted(invisible(mine)) if 0 < stage < _FEED]
+    seen = {row.stage for row in mine if row.visible}
+    blind = [str(stage) for stage in sorted(invisible(mine)) if 0 < stage < _FEED and stage not in seen]
     unseen = f"; stages not visible here: {', '.join(blind)}" if blind else ""
+    if gap.other_line == SAME:
+        why = f"no drop here, and the other line misses the same: the venue, or what both lines share{unseen}"
+        return _verdict(0, HOST, 0, why)
+    if gap.other_line == WHOLE:
+        return _verdict(0, HOST, 0, f"no drop here, and the other line is whole: the network of {gap.nic}'s line{unseen}")
     return _verdict(0, HOST, 0, f"no drop of this host moved{unseen}")
 
 

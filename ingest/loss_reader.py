@@ -63,7 +63,7 @@ class Paced:
         self._period_ns = period_ns
         self._read = read
         self._due_ns: int | None = None
-        self._last_ns = 0
+        self.last_ns = 0  # when they were read
         self._rows: tuple[LossSample, ...] = ()
         self.rates = Rates(PACKETS_PER_S)
 
@@ -73,9 +73,9 @@ class Paced:
         early = self._due_ns is not None and now_ns < self._due_ns - early_ns
         if early and not due:
             return self._rows
-        self.rates.begin((now_ns - self._last_ns) / 1e9 if self._due_ns is not None else 0.0)
+        self.rates.begin((now_ns - self.last_ns) / 1e9 if self._due_ns is not None else 0.0)
         self._due_ns = (now_ns if early else max(self._due_ns or 0, now_ns - early_ns)) + self._period_ns
-        self._last_ns = now_ns
+        self.last_ns = now_ns
         self._rows = rated(list(self._read()), self.rates)
         return self._rows
 
@@ -86,7 +86,9 @@ class LossReader:
     Attributes:
         rings: interface of a packet ring (or ``packet:`` and the interface) -> its drops since it was opened, as its owner
             tells them.
-        feeds: name of a feed -> messages missing in it, as its follower tells them.
+        feeds: name of a feed -> messages missing in it, as its follower tells them. It falls where one comes late.
+        following: what is followed, empty where nothing is.
+        odd: (what, note) -> datagrams of what is followed that are in no feed.
     """
 
     def __init__(self, host: Host) -> None:
@@ -107,6 +109,9 @@ class LossReader:
         self._slow = Paced(SLOW_NS if live else 0, self._read_slow)
         self.rings: Mapping[str, int] = {}
         self.feeds: Mapping[str, int] = {}
+        self.following = ""
+        self.odd: Mapping[tuple[str, str], int] = {}
+        self._missing: Mapping[str, int] = {}  # the feeds as they were at the tick before
 
     def read(
         self,
@@ -149,16 +154,23 @@ class LossReader:
     ) -> tuple[LossSample, ...]:
         """The rows of what is read at every tick; the same ones as long as nothing moves, which is how it should be."""
         lost = [(row.cpu, row.drops, row.squeezes, row.flow_limits) for row in softnet]
-        told = lost, protocols, dict(self.rings), dict(self.feeds)
+        told = lost, protocols, dict(self.rings), dict(self.feeds), self.following, self.odd
         unmoved = told == self._told
         if unmoved and self._still is not None:
             return self._still
         self._tick.begin(interval_s)
         counts: Rows = [*losses.protocol_counts(protocols, {}), *losses.softnet_counts(softnet)]
-        counts += [*losses.ring_counts(self.rings, ()), *losses.feed_counts(self.feeds)]
-        rows = rated(counts, self._tick)
+        counts += [*losses.ring_counts(self.rings, ()), *losses.odd_counts(self.odd)]
+        counts += losses.silent_feed(self.feeds, self.following)
+        rows = (*rated(counts, self._tick), *losses.feed_rows(self.feeds, self._missing, self._tick))
+        self._missing = dict(self.feeds)
         self._told, self._still = told, rows if unmoved else None
         return rows
+
+    @property
+    def asked_ns(self) -> int:
+        """When the rows that are read once a second were last read (CLOCK_MONOTONIC); the tick's are newer."""
+        return self._second.last_ns
 
     def queues(self, nic: str) -> Mapping[int, QueueCount]:
         """Receive queue -> what the driver of this interface counts for it, as of the last read."""

@@ -13,6 +13,8 @@ from ingest.counters.packet_sockets import PacketSocket
 from ingest.counters.qdisc import Qdisc
 from ingest.counters.sockets import UdpSocket
 from ingest.counters.softnet import Softnet
+from ingest.rates import Rates
+from ingest.sample import LossSample
 from ingest.stages import AGGREGATE, DELAY, DETAIL, FILTERED, HOST, LOSS, TRANSMIT, WARNING, Count, Key, Unseen, single
 from tuner.host.text import printable
 
@@ -194,7 +196,29 @@ def ring_counts(rings: Mapping[str, int], others: Sequence[PacketSocket]) -> Ite
         yield Unseen(21, HOST, f"{sockets}: only the owner of each can read its drops", "/proc/net/packet")
 
 
-def feed_counts(feeds: Mapping[str, int]) -> Iterator[Count]:
-    """Stage 26: messages missing from a feed, as its follower counts them. They are lost at the stages above, too."""
+def feed_rows(feeds: Mapping[str, int], before: Mapping[str, int], rates: Rates) -> Iterator[LossSample]:
+    """Stage 26: messages missing from a feed, as its follower counts them. They are lost at the stages above, too.
+
+    Not rated as a counter is: a message that comes late is missing no more, which is no counter that began anew.
+
+    Args:
+        feeds: name -> how many are missing now.
+        before: the same at the tick before; a feed that was not there had none missing.
+        rates: of this tick.
+    """
     for name, lost in feeds.items():
-        yield single(26, printable(name), "sequence gaps", lost, "feed sequence", kind=DETAIL, note="lost at a stage above")
+        per_s = rates.per_s(max(0, lost - before.get(name, 0)))
+        note = "lost at a stage above"
+        yield LossSample(26, "feed sequence", printable(name, 80), "sequence gaps", lost, per_s, kind=DETAIL, note=note)
+
+
+def odd_counts(odd: Mapping[tuple[str, str], int]) -> Iterator[Count]:
+    """Stage 26: datagrams of what is followed that are in no feed, by (what, note). None is lost: each came."""
+    for (what, note), count in odd.items():
+        yield single(26, HOST, f"{what} datagrams", count, f"feed: {what}", kind=WARNING, note=note)
+
+
+def silent_feed(feeds: Mapping[str, int], following: str) -> Iterator[Unseen]:
+    """Stage 26 where a feed is followed of which nothing came yet."""
+    if following and not feeds:
+        yield Unseen(26, printable(following, 80), "it is followed, but nothing of it came yet")

@@ -142,11 +142,15 @@ class Cost:
     cpu_percent: float = 0.0
     cpus: str = ""  # CPU list to which the collector is bound
     late_ticks: int = 0  # ticks that came too late to be taken, since the start
+    ring_cpu_ns: int = 0  # of ``cpu_ns``, about: what the reader of packet rings used
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One tick. ``source`` is ``live``, ``simulated`` or ``files`` (another root); a replay keeps what it recorded."""
+    """One tick. ``source`` is ``live``, ``simulated`` or ``files`` (another root); a replay keeps what it recorded.
+
+    ``rings`` and ``feeds`` are filled where packet rings are read beside the counters; ``ingest.ring_samples`` has their keys.
+    """
 
     host: str
     source: str
@@ -169,7 +173,9 @@ class Sample:
 
     def to_json(self, command: str = "watch") -> str:
         """One line without its end, ``"schema"`` first."""
-        record = {"schema": SCHEMA, "command": command} | dataclasses.asdict(self)
+        # rings and feeds are plain already: ``asdict`` would copy each of their figures
+        record = {"schema": SCHEMA, "command": command} | dataclasses.asdict(dataclasses.replace(self, rings=(), feeds=()))
+        record |= {"rings": self.rings, "feeds": self.feeds}
         return json.dumps(record, separators=(",", ":"), allow_nan=False)
 
 

@@ -10,9 +10,16 @@ import tempfile
 import time
 from collections.abc import Iterator
 
+from ui.cli.output import say
+from ui.cli.ring_sources import ring_words, without_ring
+
 
 def main(arguments: argparse.Namespace) -> int:
     """Runs the app until it is left; its exit status."""
+    wrong = without_ring(arguments)
+    if wrong:
+        say(f"quietcore: {wrong}")
+        return 1
     sys.stdout.write("\x1b[2J\x1b[H quietcore  starting the collector…\r\n")
     sys.stdout.flush()
     with _host_options(arguments) as (options, simulated):
@@ -22,7 +29,7 @@ def main(arguments: argparse.Namespace) -> int:
         from ui.app.source import ChildSource
 
         may_change = simulated or arguments.root is not None or os.geteuid() == 0
-        source = ChildSource(options, "0.5s")
+        source = ChildSource(options, "0.5s", ring_words(arguments))
         try:
             app = QuietcoreApp(
                 source, ChildRunner(options), ChildRing([]), may_change=may_change, why_not="" if may_change else "not root"

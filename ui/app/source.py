@@ -56,13 +56,19 @@ def die_with_parent() -> None:
 
 
 class ChildSource:
-    """``quietcore watch --json`` as a child: its lines are read by a thread, the newest is kept."""
+    """``quietcore watch --json`` as a child: its lines are read by a thread, the newest is kept.
 
-    def __init__(self, options: Sequence[str], interval: str) -> None:
+    Args:
+        options: the global ones.
+        interval: between samples.
+        rings: words that name packet rings and feeds.
+    """
+
+    def __init__(self, options: Sequence[str], interval: str, rings: Sequence[str] = ()) -> None:
         self._newest: Sample | None = None
         self._ended = ""
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-m", "ui.cli.main", *options, "--json", "watch", "--interval", interval, "--live"],
+            [sys.executable, "-I", "-m", "ui.cli.main", *options, "--json", "watch", "--interval", interval, "--live", *rings],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -44,8 +44,11 @@ exit status:
   6  degraded: the rollback left something behind, which is listed
 """
 
+APP_OPTIONS = ("--ring", "--feed", "--feed-file", "--filter")
+
 EPILOG = f"""\
-Without a command: the app on a terminal, the status report elsewhere.
+Without a command: the app on a terminal, the status report elsewhere. The app reads packet rings beside its counters where
+they are named: quietcore --ring packet:eth2 --feed moldudp64; see quietcore watch --help.
 
 a first round, on a simulated host:
   quietcore simulate /tmp/host
@@ -79,6 +82,13 @@ def global_options(parser: argparse.ArgumentParser, default: object = argparse.S
     )
 
 
+def app_options(parser: argparse.ArgumentParser) -> None:
+    """What the app watches beside the counters; ``watch`` has the same options behind its name."""
+    from ui.cli.ring_sources import ring_options
+
+    ring_options(parser, "for the app: ")
+
+
 def build_parser(chosen: str | None) -> Parser:
     """The parser; only the chosen command's own arguments are filled in, and only its module is imported."""
     parser = Parser(
@@ -90,6 +100,7 @@ def build_parser(chosen: str | None) -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"quietcore {VERSION}")
     global_options(parser, default=None)
+    app_options(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=Parser)
     for name, (module, help_line) in COMMANDS.items():
         command = commands.add_parser(
@@ -132,7 +143,7 @@ def open_streams() -> None:
 def _chosen(argv: Sequence[str]) -> str | None:
     words = iter(argv)
     for word in words:
-        if word in ("--root", "--state"):
+        if word in ("--root", "--state", *APP_OPTIONS):
             next(words, None)
         elif not word.startswith("-"):
             return word
@@ -145,8 +156,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     chosen = _chosen(argv)
     try:
-        arguments = build_parser(chosen).parse_args(argv)
+        parser = build_parser(chosen)
+        arguments = parser.parse_args(argv)
+        before = argv[: argv.index(chosen)] if chosen is not None else argv
+        of_app = [name for name in APP_OPTIONS if any(word.partition("=")[0] == name for word in before)]
+        if of_app and arguments.command is not None:
+            parser.error(f"{', '.join(of_app)} before a command: these are the app's; watch and ring have their own behind")
         if arguments.command is None:
+            if of_app and (arguments.json or not (sys.stdin.isatty() and sys.stdout.isatty())):
+                parser.error(f"{', '.join(of_app)}: for the app, which needs a terminal; elsewhere: quietcore watch --ring …")
             if sys.stdin.isatty() and sys.stdout.isatty() and not arguments.json:
                 return _app(arguments)
             arguments.command = "status"

@@ -9,6 +9,7 @@ from tuner.host.privileges import give_up
 from ui.cli.durations import duration
 from ui.cli.output import emit, say
 from ui.cli.reading import stopped_by_signals, undisturbed
+from ui.cli.ring_sources import feed_options, filter_of, following_of, sources_of, told
 from ui.cli.ring_text import filter_words, interval_text, report_text
 
 if TYPE_CHECKING:
@@ -102,15 +103,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=("kernel", "nic"),
         help="measure from the kernel's stamp (default) or the NIC's, which ptp4l or the like has to have turned on",
     )
-    parser.add_argument(
-        "--feed",
-        metavar="FORMAT[:PORT]",
-        help="follow the numbers of a feed, as moldudp64:30001; or list, or infer (see below)",
-    )
-    parser.add_argument(
-        "--feed-file", metavar="FILE", help="the site's formats and channels (default: /etc/quietcore/feeds.toml)"
-    )
-    parser.add_argument("--filter", metavar="EXPRESSION", help="only these packets, as 'udp dst 239.1.1.1:30001'; see below")
+    feed_options(parser, "follow the numbers of a feed, as moldudp64:30001; or list, or infer (see below)")
     parser.add_argument("--promiscuous", action="store_true", help="ask the NIC for frames to other hosts too")
     parser.add_argument("--write", metavar="FILE", help="also write the packets to a new pcapng file; see below")
     parser.add_argument("--write-packets", metavar="N", type=_packets, help="stop writing after N packets (default: no limit)")
@@ -146,25 +139,10 @@ def _number(text: str, lowest: int, highest: int, what: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Reads and reports. 1 where no ring can be had, the feed is none, the interface vanished, or a file is damaged."""
-    from ingest.feeds.format_table import FeedFileError
-    from ingest.feeds.sampling import SampleError
-    from ingest.rings.capture import CaptureError
-    from ingest.rings.packet import RingError, WalkerMissing
-    from ingest.rings.pcapng_writer import WriteError
-
-    try:
-        return _run(arguments)
-    except FeedFileError as error:
-        for fault in error.faults:
-            say(f"quietcore ring: {fault}")
-    except (RingError, CaptureError, WriteError, WalkerMissing, SampleError, ValueError) as error:
-        say(f"quietcore ring: {error}")
-    return 1
+    return told("ring", _run, arguments)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from ingest.rings.source import parse_source
-
     if arguments.feed == "list":
         from ui.cli.ring_feeds import print_formats
 
@@ -176,7 +154,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.demo or arguments.root is not None:
         say("quietcore ring: packets come from a real interface; --demo and --root have none. Try: quietcore ring packet:lo")
         return 1
-    sources = [parse_source(text) for text in arguments.source]
+    sources = sources_of(arguments.source)
     if (arguments.feed or "").partition(":")[0] == "infer":
         from ui.cli.ring_feeds import print_inference
 
@@ -202,7 +180,6 @@ def _open(
     sources: "list[Source]", arguments: argparse.Namespace, following: "Following | None", writer: "CaptureWriter | None"
 ) -> "PacketRing | CaptureFile":
     from ingest.rings.capture import CaptureFile
-    from ingest.rings.filter import parse_filter
     from ingest.rings.packet import PacketRing
 
     if any(source.kind == "capture" for source in sources):
@@ -222,15 +199,13 @@ def _open(
         following=following,
         promiscuous=arguments.promiscuous,
         stamps=arguments.stamps or "kernel",
-        filter=parse_filter(arguments.filter) if arguments.filter is not None else None,
+        filter=filter_of(arguments),
         writer=writer,
     )
 
 
 def _read(sources: "list[Source]", arguments: argparse.Namespace, writer: "CaptureWriter | None") -> int:
-    from ui.cli.ring_feeds import followed_feed
-
-    following = followed_feed(arguments) if arguments.feed is not None else None
+    following = following_of(arguments)
     live = all(source.kind == "packet" for source in sources)
     with contextlib.ExitStack() as held:
         # before the ring: what that has to drop while the ledger is read would be nobody's loss

@@ -240,6 +240,51 @@ def test_both_lines_through_one_interface(own_host):
     assert judged(witness(own_host, "eth2"), told, row(21, 50, "eth2", TAP))[0] == [("host", None)]  # no queue of a NIC
 
 
+def renamed(host: Host, old: str, new: str) -> None:
+    """In the tree, as the kernel shows it: the number stays, and so do the counts."""
+    os.rename(host.files.path(f"/sys/class/net/{old}"), host.files.path(f"/sys/class/net/{new}"))
+    os.rename(host.files.path(f"/ethtool/{old}.json"), host.files.path(f"/ethtool/{new}.json"))
+    path = Path(host.files.path("/proc/net/dev"))
+    if path.exists():
+        path.write_text(path.read_text().replace(f"{old}:", f"{new}:"))
+
+
+def counts_more(host: Host, name: str, counter: str, more: int) -> None:
+    path = Path(host.files.path(f"/ethtool/{name}.json"))
+    told = json.loads(path.read_text())
+    told["stats"][counter] += more
+    path.write_text(json.dumps(told))
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_interface_that_is_renamed_during_the_run_is_followed(own_host, when):
+    """Its counters have another name at the end, and so have their rates."""
+    watching = witness(own_host)
+    if when == "after":
+        renamed(own_host, "eth2", "feed-a")
+    counts_more(own_host, "feed-a" if when == "after" else "eth2", "rx_no_dma_resources", 60)
+    if when == "before":
+        renamed(own_host, "eth2", "feed-a")
+    told = report(stream("A", 100), stream("B"), drops={"eth2": 40, "eth3": 0})
+    found = watching.verdicts(told)
+    watching.close()
+    assert dict(found[0].facts) == {"interface": "eth2", "now": "feed-a"}
+    assert found[0].sentence == "eth2: the interface is called feed-a now"
+    assert [each.facts.get("verdict") for each in found[1:]] == ["host-path", None]
+    assert (found[2].facts["stage"], found[2].facts["where"], found[2].facts["explained"]) == (7, "feed-a", 60)
+    assert "packet ring 40" in found[2].sentence
+
+
+def test_names_that_are_exchanged_are_not_mixed_up(own_host):
+    watching = witness(own_host)
+    for old, new in (("eth2", "other"), ("eth3", "eth2"), ("other", "eth3")):
+        renamed(own_host, old, new)
+    counts_more(own_host, "eth3", "rx_no_dma_resources", 100)  # line A's
+    found = watching.verdicts(report(stream("A", 100), stream("B")))
+    watching.close()
+    assert [(each.facts["verdict"], each.facts["line"]) for each in found if "verdict" in each.facts] == [("host-path", "A")]
+
+
 def test_names_are_compared_as_they_are_shown(own_host):
     evil = "e\x1b[7m"
     os.symlink(os.readlink(own_host.files.path("/sys/class/net/eth2")), own_host.files.path(f"/sys/class/net/{evil}"))

@@ -14,6 +14,7 @@ from two_lines import (
     TwoLines,
     expected,
     likely,
+    linked,
     missing,
     ring_command,
     until,
@@ -166,6 +167,24 @@ def test_what_this_host_s_own_ring_drops_on_one_line(lines: TwoLines, start: Sta
     assert (stage["stream"], stage["stage"], stage["where"]) == (STREAMS[line], 21, lines.into[line])
     assert stage["explained"] == 500
     assert "tp_drops" in stage["why"]
+
+
+def test_an_interface_that_is_renamed_meanwhile(lines: TwoLines, start: Start) -> None:
+    """A ring is bound to a number; what it dropped is its line's, whatever that is called at the end."""
+    ring = start()
+    send_both(lines, range(1, 101), {}, seed=5)
+    full_ring(lines, ring, "A")
+    linked(lines.pair, lines.into["A"], ifname="qcelse")
+    send_both(lines, range(101, 401), {}, seed=6)
+    ring.goes_on()
+    ring.has_all()
+    send_both(lines, range(401, 501), {}, seed=7)
+    ring.has_all()
+    report = ring.report()
+    assert report["verdicts"][0] == {"interface": lines.into["A"], "now": "qcelse"}
+    assert verdicts(report) == [("host-path", "A")]
+    (stage,) = likely(report).values()
+    assert (stage["stage"], stage["where"], stage["explained"]) == (21, "qcelse", 300)
 
 
 def test_a_loss_upstream_beside_one_of_this_host_s(lines: TwoLines, start: Start) -> None:

@@ -7,6 +7,7 @@ sysfs shows the namespace in which it was mounted.
 import json
 import os
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -51,6 +52,7 @@ class TwoLines:
         pair.far.call(_up, self.into["B"])
         self._sockets = {line: pair.near.call(open_socket, self.out[line]) for line in "AB"}
         self.sent = {"A": 0, "B": 0}
+        self.held: list[socket.socket] = []  # what a test opened in a namespace, until the end
 
     def _second(self, far: int) -> None:
         from pyroute2 import IPRoute
@@ -60,8 +62,13 @@ class TwoLines:
         _up(self.out["B"])
 
     def close(self) -> None:
-        for each in self._sockets.values():
+        for each in (*self._sockets.values(), *self.held):
             each.close()
+
+    def reopen(self, line: str) -> None:
+        """A sender on an interface that was made anew."""
+        self._sockets[line].close()
+        self._sockets[line] = self.pair.near.call(open_socket, self.out[line])
 
     def number(self, line: str, number: int, count: int = 1) -> None:
         """Sends ``count`` numbers from ``number`` on as one datagram."""
@@ -94,6 +101,18 @@ def _up(name: str) -> None:
 
     with IPRoute() as netlink:
         netlink.link("set", index=netlink.link_lookup(ifname=name)[0], state="up")
+
+
+def linked(pair: VethPair, name: str, action: str = "set", **what: str) -> None:
+    """``ip link`` in the far namespace."""
+
+    def change() -> None:
+        from pyroute2 import IPRoute
+
+        with IPRoute() as netlink:
+            netlink.link(action, index=netlink.link_lookup(ifname=name)[0], **what)
+
+    pair.far.call(change)
 
 
 def ring_command(lines: TwoLines, feed_file: Path, *words: str) -> "subprocess.Popen[str]":

@@ -1,9 +1,10 @@
 """Ingest: a packet ring on one interface, read in place by a process of its own."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ingest.sample import Sample
 from ui.app.model import Model, RingView
 from ui.app.policy import BAD
 from ui.app.screens.overview import short
@@ -41,6 +42,8 @@ class IngestPane:
         lines: list[Line] = [tabs or [seg("no interface yet", DIM)]]
         if view.problem:
             lines.append([seg(f" {view.problem}"[:width], BAD)])
+        if not view.record and not view.running and self.model.sample is not None and self.model.sample.rings:
+            return [*lines, *_watched(self.model.sample, width, height - len(lines))]
         if not view.record:
             words = (
                 f"Enter opens a ring on {self.interface}: it sees every packet and takes none from the application. It needs "
@@ -67,6 +70,39 @@ class IngestPane:
             [seg(f" {short(max(view.packets_per_s, default=0)):>6} /s     "), seg(spark(view.packets_per_s, room), "cyan")],
             [seg(f" {short(max(view.p99_us, default=0)):>6} us p99 "), seg(spark(view.p99_us, room), "cyan")],
         ]
+
+
+def _watched(sample: Sample, width: int, height: int) -> list[Line]:
+    """The rings that the collector reads beside its counters, and the feeds in them."""
+    spent = 100 * sample.cost.ring_cpu_ns / (sample.interval_s * 1e9) if sample.interval_s else 0.0
+    lines: list[Line] = []
+    for name in dict.fromkeys(ring["interface"] for ring in sample.rings):
+        mine = [ring for ring in sample.rings if ring["interface"] == name]
+        seconds = max(ring["seconds"] for ring in mine)
+        packets, drops = (sum(ring["total"][each] for ring in mine) for each in ("packets", "drops"))
+        rate = short(sum(ring["packets"] for ring in mine) / seconds) if seconds else "-"
+        state = "open" if mine[0]["open"] else "CLOSED: waits for the interface"
+        text = f" packet:{name}  {state}  {rate}/s  in all {packets:,} packets, {drops:,} drops  reader {spent:.1f}% of a CPU"
+        lines.append([seg(text[:width], BAD if drops or not mine[0]["open"] else "")])
+    lines.append(rule("rings, since the sample before", width))
+    lines += _rings({"rings": sample.rings}, max(3, min(len(sample.rings) + 1, height // 2)))
+    if sample.feeds:
+        lines.append(rule("feeds, since the start", width))
+        lines += _feeds(sample.feeds, width, max(3, height - len(lines)))
+    return lines[:height]
+
+
+def _feeds(feeds: Sequence[Mapping[str, Any]], width: int, height: int) -> list[Line]:
+    columns = [
+        Column("feed", max(16, width - 58)), Column("/s", 7, True), Column("received", 13, True), Column("lost", 9, True),
+        Column("dup", 9, True), Column("reordered", 9, True),
+    ]  # fmt: skip
+    rows = []
+    for feed in feeds:
+        name = " ".join(str(feed[key]) for key in ("channel", "line", "stream") if feed.get(key))
+        counts = (str(feed.get(key, "-")) for key in ("received", "lost", "duplicate", "reordered"))
+        rows.append(Row((name, short(feed["received_per_s"]), *counts), BAD if feed["lost"] else ""))
+    return window(columns, rows, height)
 
 
 def _rings(record: Mapping[str, Any], height: int) -> list[Line]:

@@ -52,27 +52,32 @@ class NicPane:
     def _queues(self, sample: Sample, nic: NicSample, width: int, height: int) -> list[Line]:
         if not nic.queues:
             return [[seg(" its queues have no interrupts of their own here", DIM)]]
+        counted = any(queue.packets is not None or queue.drops is not None for queue in nic.queues)
         columns = [
             Column("queue", 6, True), Column("irq", 5, True), Column("cpu", 10, True), Column("role", 12),
-            Column("irq/s", 8, True), Column("share", max(8, width - 47)),
+            Column("irq/s", 8, True),
+            *([Column("packets/s", 9, True), Column("drops/s", 7, True)] if counted else []),
+            Column("share", max(8, width - 47 - 18 * counted)),
         ]  # fmt: skip
         roles = {core.cpu: core for core in sample.cores}
         total = sum(queue.interrupts_per_s for queue in nic.queues) or 1.0
-        rows = [_queue_row(queue, roles, total, columns[-1].width) for queue in nic.queues]
+        rows = [_queue_row(queue, roles, total, columns[-1].width, counted) for queue in nic.queues]
         self.cursor = max(0, min(self.cursor, len(rows) - 1))
         return window(columns, rows, height, self.cursor)
 
 
-def _queue_row(queue: QueueSample, cores: dict[int, CoreSample], total: float, room: int) -> Row:
+def _queue_row(queue: QueueSample, cores: dict[int, CoreSample], total: float, room: int, counted: bool) -> Row:
+    """``counted``: whether the driver counts packets or drops of any queue; of one where it does not, that is said by ``-``."""
     cpu = int(queue.cpus) if queue.cpus.isdigit() else None
     core = cores.get(cpu) if cpu is not None else None
     share = queue.interrupts_per_s / total
     stray = core is not None and core.role in ("isolated", "app") and queue.interrupts_per_s >= 1
+    rates = ["-" if each is None else short(each) for each in (queue.packets_per_s, queue.drops_per_s)] if counted else []
     cells = (
-        f"rx{queue.queue}", str(queue.irq), queue.cpus, core.role if core else "-", short(queue.interrupts_per_s),
+        f"rx{queue.queue}", str(queue.irq), queue.cpus, core.role if core else "-", short(queue.interrupts_per_s), *rates,
         f"{bar(share, max(1, room - 5))} {100 * share:.0f}%",
     )  # fmt: skip
-    return Row(cells, BAD if stray else "")
+    return Row(cells, BAD if stray or queue.drops_per_s else "")
 
 
 def _tabs(nics: Sequence[NicSample], chosen: int) -> Line:

@@ -1,11 +1,12 @@
 """Overview: every core at once, the worst of them, and where packets are lost."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.segment import Segment
 
 from ingest.sample import CoreSample, LossSample, Sample
-from ingest.stages import LOSS, folded, worst_first
+from ingest.stages import DETAIL, LOSS, folded, worst_first
 from ui.app.model import Model
 from ui.app.policy import BAD, METRICS, QUIET, ROLE_LETTER, Metric, style_of, weight, why
 from ui.app.widgets.columns import DIM, Column, Row, beside, fit, rule, window
@@ -13,6 +14,7 @@ from ui.app.widgets.lines import Line, seg
 from ui.app.widgets.ramp import glyphs, level, spark
 
 SORTS = ("worst first", "by core", "by interruptions")
+_FEED = 26  # the stage of what a feed misses
 _LABEL = 11  # "intr/s n0  "
 
 
@@ -180,6 +182,10 @@ def _loss_lines(model: Model, sample: Sample, width: int) -> list[Line]:
     names = {nic.name for nic in nics}
     host = folded((loss for loss in lost if loss.where not in names), alike=1)
     lines.append(_loss_line(f" {'host':<15} ", host, width, [], 0))
+    if sample.feeds:
+        missing = [loss for loss in sample.losses if loss.stage == _FEED and loss.kind == DETAIL and loss.total]
+        named = [replace(loss, name=loss.where) for loss in missing]
+        lines.append(_loss_line(f" {'feeds':<15} ", named, width, [], 0))
     return lines
 
 
