@@ -83,10 +83,10 @@ class Stream(ctypes.Structure):
         *((name, _U32) for name in ("outside_run", "framing", "started", "line", "channel", "merged")),
         ("nearest_ns", ctypes.c_int64),
         *((name, _U32) for name in ("ticket", "turn", "gap_count", "reserved")),
-        ("gaps", Gap * GAPS),
         ("latency", Latencies),
         ("sent", Latencies),
         ("seen", _U64 * (WINDOW // 64)),
+        ("gaps", Gap * GAPS),
         ("apart", _U64 * _STREAM_PADDING),
     )
 
@@ -141,11 +141,11 @@ class Sequences(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("framings", "usual", "table", "lines")),
         *((name, _U32) for name in ("framing_count", "line_count", "others", "many")),
         *((name, _U64) for name in ("unread", "unfollowed", "ignored")),
-        *((name, _U32) for name in ("held_count", "reserved")),
-        ("held", ctypes.c_uint16 * STREAMS),
-        ("holds", _U64 * (STREAMS // 64)),
         ("routes", _Route * ROUTES),
         ("line_slots", ctypes.c_uint16 * SLOTS),
+        ("held", ctypes.c_uint16 * STREAMS),
+        ("holds", _U64 * (STREAMS // 64)),
+        *((name, _U32) for name in ("held_count", "reserved")),
     )
 
 

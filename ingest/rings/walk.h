@@ -100,9 +100,9 @@ struct stream {
     int64_t nearest_ns;       /* the smallest difference of reading and send time; INT64_MAX: none yet */
     uint32_t ticket, turn;    /* of those readers that want the stream: it is free where both are the same. See shared.h */
     uint32_t gap_count, reserved;
-    struct gap gaps[GAPS];
     struct histogram latency, sent;
     uint64_t seen[WINDOW / 64];
+    struct gap gaps[GAPS];
     uint64_t apart[STREAM_PADDING]; /* no cache line belongs to two streams, which two readers may hold */
 };
 _Static_assert(sizeof(struct stream) % 64 == 0, "STREAM_PADDING");
@@ -148,11 +148,11 @@ struct sequences {
     uint32_t others; /* framing + 1 of the datagrams that are on no line; 0: they are not accounted */
     uint32_t many;   /* other readers fill the same table: nothing of a stream is touched that this one does not hold */
     uint64_t unread, unfollowed, ignored;
+    struct route routes[ROUTES];  /* where there are many readers, only of streams that are held */
+    uint16_t line_slots[SLOTS];   /* place + 1; 0: free */
+    uint16_t held[STREAMS];       /* places of the streams that this reader holds */
+    uint64_t holds[STREAMS / 64]; /* the same as bits */
     uint32_t held_count, reserved;
-    uint16_t held[STREAMS];          /* places of the streams that this reader holds */
-    uint64_t holds[STREAMS / 64];    /* the same as bits */
-    struct route routes[ROUTES];     /* where there are many readers, only of streams that are held */
-    uint16_t line_slots[SLOTS];      /* place + 1; 0: free */
 };
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "numbers in packets are swapped as on little-endian processors");
