@@ -251,7 +251,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class ReaderUse:
-    """What one reader used: ``cpu`` is where it last ran, ``cpu_ns`` its CPU time since the start, ``rings`` how many it reads."""
+    """One reader: ``cpu`` is where it last ran, ``cpu_ns`` its CPU time since the start, ``rings`` how many it reads."""
 
     cpu: int
     cpu_ns: int

@@ -82,11 +82,11 @@ class Stream(ctypes.Structure):
         *((name, _U64) for name in ("heartbeats", "former_epoch", "begun_stamp")),
         *((name, _U32) for name in ("outside_run", "framing", "started", "line", "channel", "merged")),
         ("nearest_ns", ctypes.c_int64),
-        *((name, _U32) for name in ("ticket", "turn", "gap_count", "reserved")),
         ("latency", Latencies),
         ("sent", Latencies),
         ("seen", _U64 * (WINDOW // 64)),
         ("gaps", Gap * GAPS),
+        *((name, _U32) for name in ("gap_count", "reserved", "ticket", "turn")),
         ("apart", _U64 * _STREAM_PADDING),
     )
 

@@ -157,7 +157,7 @@ class PacketRing:
             ifnames: the interfaces, which have to be up; several as for the two lines of a feed.
             mode: see above.
             rings: how many share an interface's packets by receiving CPU; None: ``default_rings``. One ring knows no core.
-            cpus: where the reader runs; none: wherever this process may. Several: a reader on each, which needs the native walker.
+            cpus: where the reader runs; none: wherever this process may. Several: a reader on each, by native walkers.
             following: which datagrams' sequence numbers to follow.
             walker: one of ``ingest.rings.walk.WALKERS``, or None for the best.
             promiscuous: ask the NIC for other hosts' frames too.
@@ -333,9 +333,7 @@ def _cores(taps: list[Tap]) -> list[int | None]:
     return [core if len(tap.sockets) >= cpu_numbers() else None for tap in taps for core in range(len(tap.sockets))]
 
 
-def _added(
-    rings: tuple[RingCounters, ...], places: Sequence[int], fresh: tuple[RingCounters, ...]
-) -> tuple[RingCounters, ...]:
+def _added(rings: tuple[RingCounters, ...], places: Sequence[int], fresh: tuple[RingCounters, ...]) -> tuple[RingCounters, ...]:
     summed = list(rings)
     for place, each in zip(places, fresh, strict=True):
         summed[place] = summed[place].merged(each)

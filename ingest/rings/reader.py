@@ -124,6 +124,7 @@ class RingReader:
         """Until the schedule's end, ``stop`` of the walker, or the end of an interface; and then what is left.
 
         Args:
+            schedule: that of all readers.
             stop: of all readers: when one ends, all do.
 
         Raises:

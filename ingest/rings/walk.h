@@ -98,11 +98,11 @@ struct stream {
     uint32_t started, line;   /* line: 0 A, 1 B, NO_LINE */
     uint32_t channel, merged; /* both + 1; 0: none. Of a merged channel: channel is the place of its arrivals + 1 */
     int64_t nearest_ns;       /* the smallest difference of reading and send time; INT64_MAX: none yet */
-    uint32_t ticket, turn;    /* of those readers that want the stream: it is free where both are the same. See shared.h */
-    uint32_t gap_count, reserved;
     struct histogram latency, sent;
     uint64_t seen[WINDOW / 64];
     struct gap gaps[GAPS];
+    uint32_t gap_count, reserved;
+    uint32_t ticket, turn; /* of those readers that want the stream: it is free where both are the same. See shared.h */
     uint64_t apart[STREAM_PADDING]; /* no cache line belongs to two streams, which two readers may hold */
 };
 _Static_assert(sizeof(struct stream) % 64 == 0, "STREAM_PADDING");

@@ -95,11 +95,14 @@ def open_walkers(
 ) -> tuple[Walker, ...]:
     """A walker for each share of the rings, to be run by a thread each. They count as one walker of all rings would.
 
-    Only the native one gives up the interpreter's lock while it walks. Two threads of the numpy walker were measured at 0.6 times
-    the rate of one, of the Python walker at 0.98 times: so several shares are refused them.
+    Only the native one gives up the interpreter's lock while it walks. Two threads of the numpy walker were measured at 0.6
+    times the rate of one, of the Python walker at 0.98 times: so several shares are refused them.
 
     Args:
-        shares: the memory of each reader's rings. Otherwise as ``open_walker``.
+        shares: the memory of each reader's rings.
+        following: as for ``open_walker``, and so the others.
+        fixed_now_ns: as there.
+        choice: as there.
 
     Raises:
         WalkerMissing: as ``open_walker``, or several shares without the native walker.

@@ -39,10 +39,10 @@ class NativeWalker:
             ring.stamp_kind, ring.super_bytes = area.stamp_kind, area.super_bytes
         self._addresses = [ctypes.addressof(ring) for ring in self._rings]
         self._tape: NativeTape | None = None
-        self._sequences, place = shared if shared is not None else (None, 0)
-        if self._sequences is None and following is not None:
-            self._sequences = NativeSequences(following)
-        self._followed = self._sequences.addresses[place] if self._sequences is not None else None
+        if shared is None and following is not None:
+            shared = NativeSequences(following), 0
+        self._sequences = shared[0] if shared is not None else None
+        self._followed = shared[0].addresses[shared[1]] if shared is not None else None
         self._reader = Reader(rings=ctypes.addressof(self._rings), sequences=self._followed, count=len(areas))
 
     @classmethod

@@ -38,8 +38,8 @@ compiler, `numpy` needs numpy (several times slower, cheap only where packets co
 than a microsecond a packet). QUIETCORE_WALKER=native|numpy|python insists on one. Capture files have no numpy walker.
 
 readers (--cpu LIST):
-  none, or one CPU  one reader walks all rings: only that one CPU is disturbed. Choose this first, and a housekeeping CPU: the
-                    native walker reads several million packets/s
+  none, or one CPU  one reader walks all rings: only that one CPU is disturbed. Choose this first, and a housekeeping CPU: in
+                    throughput mode the native walker was measured at 3 million packets/s without a loss
   several CPUs      a reader on each. The ring of a core that is in the list is read on that very core, where its packets are
                     in the caches; the other rings are dealt out, to whoever has the fewest. Choose this where one reader drops
                     packets, and name the cores that receive (`core` in the report): each of them pays for its reader
@@ -113,7 +113,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         type=_cpus,
         default=(),
-        help="the CPU for the reader, or several, as 2,3 or 2-5: a reader on each (default: one, wherever this process may run)",
+        help="where to read: one CPU, or several as 2,3 or 2-5 with a reader on each (default: one reader, on any CPU)",
     )
     parser.add_argument(
         "--rings", metavar="N", type=_rings, help="rings, shared by receiving CPU (default: one for each CPU, up to 32 CPUs)"
