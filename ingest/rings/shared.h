@@ -13,7 +13,7 @@
 #include <time.h>
 
 enum {
-    SPINS = 256,         /* some microseconds: a block's worth; then the holder does not run */
+    SPINS = 1024,        /* some tens of microseconds: a block or two; beyond, the holder does not run */
     PATIENCE_NS = 20000, /* then asleep: on a real-time CPU a spinning reader might keep the holder from running */
 };
 

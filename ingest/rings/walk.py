@@ -30,7 +30,11 @@ class Ended(enum.Enum):
 
 
 class Walker(Protocol):
-    """Reads a set of rings, in place, from one thread. Sequence accounting spans the set: a stream may change its ring."""
+    """Reads a set of rings, in place, from one thread. Sequence accounting spans the set: a stream may change its ring.
+
+    Walkers that were opened together (``open_walkers``) read sets of their own, from a thread each; their sequence accounting
+    spans all sets, and each of them tells it.
+    """
 
     name: str
 

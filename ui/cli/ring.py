@@ -45,8 +45,8 @@ readers (--cpu LIST):
                     packets, and name the cores that receive (`core` in the report): each of them pays for its reader
 Streams keep one sequence accounting, whichever readers see them. A stream that moves to another core is read by two readers,
 not in order: until the end `lost` also counts what still lies in the other ring. The two lines of a channel meet in one
-accounting, for which their readers take turns. Several readers need the native walker: threads of the other two take turns, too
-(two of numpy were measured at 0.6 times the rate of one). --write takes one reader.
+accounting, for which their readers take turns: there, one reader is faster. Several readers need the native walker, for threads
+of the other two take turns throughout (two of numpy were measured at 0.6 times the rate of one). --write takes one reader.
 
 filters (--filter EXPRESSION, in quotes):
   ip ip6 arp udp tcp icmp igmp          a protocol; icmp is that of IPv4 and of IPv6
