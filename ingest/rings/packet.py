@@ -173,8 +173,6 @@ class PacketRing:
             FilterError: no packet can match the filter, or it is too long.
             WalkerMissing: the walker that was insisted on cannot run.
         """
-        if writer is not None and len(cpus) > 1:
-            raise RingError("a file is written by one reader, in the order in which it reads; name one CPU, or write no file")
         taps = [Tap(ifname, []) for ifname in ifnames]
         opened: tuple[Walker, ...] = ()
         try:
@@ -184,8 +182,7 @@ class PacketRing:
             shares = deal(_cores(taps), cpus)
             opened = open_walkers([[areas[ring] for ring in share] for share in shares], following, choice=walker)
             if writer is not None:
-                cpu = cpus[0] if cpus else None
-                opened[0].keep(writer.begin(" ".join(ifnames), opened[0].name, snap_bytes=_snap_bytes(mode), cpu=cpu))
+                _write(writer, opened, " ".join(ifnames), mode, cpus)
             for tap in taps:
                 tap.connect(promiscuous, filter)
             pause_ns = pause_ns if mode == "latency" else _block_pause_ns(taps)
@@ -321,6 +318,13 @@ class PacketRing:
             readers=tuple(self._uses),
             error=next((reader.error for reader in self._readers if reader.error is not None), None),
         )
+
+
+def _write(writer: CaptureWriter, walkers: Sequence[Walker], ifname: str, mode: Mode, cpus: Sequence[int]) -> None:
+    if len(walkers) > 1:
+        raise RingError("a file is written by one reader, in the order in which it reads; name one CPU, or write no file")
+    cpu = cpus[0] if cpus else None
+    walkers[0].keep(writer.begin(ifname, walkers[0].name, snap_bytes=_snap_bytes(mode), cpu=cpu))
 
 
 def _snap_bytes(mode: Mode) -> int:
