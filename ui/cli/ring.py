@@ -38,15 +38,20 @@ compiler, `numpy` needs numpy (several times slower, cheap only where packets co
 than a microsecond a packet). QUIETCORE_WALKER=native|numpy|python insists on one. Capture files have no numpy walker.
 
 readers (--cpu LIST):
-  none, or one CPU  one reader walks all rings: only that one CPU is disturbed. Choose this first, and a housekeeping CPU: in
-                    throughput mode the native walker was measured at 3 million packets/s without a loss
-  several CPUs      a reader on each. The ring of a core that is in the list is read on that very core, where its packets are
-                    in the caches; the other rings are dealt out, to whoever has the fewest. Choose this where one reader drops
-                    packets, and name the cores that receive (`core` in the report): each of them pays for its reader
-Streams keep one sequence accounting, whichever readers see them. A stream that moves to another core is read by two readers,
-not in order: until the end `lost` also counts what still lies in the other ring. The two lines of a channel meet in one
-accounting, for which their readers take turns: there, one reader is faster. Several readers need the native walker, for threads
-of the other two take turns throughout (two of numpy were measured at 0.6 times the rate of one). --write takes one reader.
+  none, or one CPU  one reader walks all rings: only that one CPU is disturbed. Choose this first,
+                    and a housekeeping CPU: in throughput mode the native walker was measured at
+                    3 million packets/s without a loss
+  several CPUs      a reader on each. The ring of a core that is in the list is read on that very
+                    core, where its packets are in the caches; the other rings are dealt out, to
+                    whoever has the fewest. Choose this where one reader drops packets, and name
+                    the cores that receive (`core` in the report): each of them pays for its reader
+
+  Streams keep one sequence accounting, whichever readers see them. A stream that moves to another
+  core is read by two readers, not in order: until the end `lost` also counts what still lies in
+  the other ring. The two lines of a channel meet in one accounting, for which their readers take
+  turns: there, one reader is faster. Several readers need the native walker, for threads of the
+  other two take turns throughout (two of numpy were measured at 0.6 times the rate of one).
+  --write takes one reader.
 
 filters (--filter EXPRESSION, in quotes):
   ip ip6 arp udp tcp icmp igmp          a protocol; icmp is that of IPv4 and of IPv6
