@@ -97,8 +97,8 @@ INLINE void hold(struct sequences *sequences, struct stream *stream)
         hold_shared(sequences, stream);
 }
 
-/* At the end of a block or batch. */
-INLINE void let_others(struct sequences *sequences)
+/* At the end of a block or batch. A call, not in line: the loop over the packets of a block was measured 4 % slower with it. */
+OUT_OF_LINE void let_others(struct sequences *sequences)
 {
     if (sequences && RARE(sequences->many) && __atomic_load_n(&sequences->table->waiting, __ATOMIC_RELAXED))
         let_go(sequences);
