@@ -236,7 +236,7 @@ def _say(record: dict[str, Any]) -> None:
 
 def _ours(ifname: str, cpu: int, mode: str) -> None:
     size = RING_BYTES if mode == "throughput" else None
-    with PacketRing.open(ifname, mode=mode, rings=1, cpu=cpu, following=FOLLOWING, ring_bytes=size) as ring:  # type: ignore[arg-type]
+    with PacketRing.open(ifname, mode=mode, rings=1, cpus=(cpu,), following=FOLLOWING, ring_bytes=size) as ring:  # type: ignore[arg-type]
         signal.signal(signal.SIGTERM, lambda *_: ring.stop())
         print("ready", flush=True)
         for _ in ring.run():

@@ -130,7 +130,7 @@ uint64_t textbook_read(const uint8_t *memory, uint64_t bytes)
 }
 
 /* Blocks as the kernel fills them: MoldUDP64 datagrams of 100 to 200 bytes, a gap now and then, stamped before now. */
-uint64_t textbook_fill(uint8_t *memory, uint32_t blocks, uint32_t block_bytes, uint64_t now, uint32_t streams)
+uint64_t textbook_fill(uint8_t *memory, uint32_t blocks, uint32_t block_bytes, uint64_t now, uint32_t streams, uint32_t port)
 {
     uint64_t packets = 0, state = 88172645463325252u, sequences[STREAMS] = {0};
     for (uint32_t i = 0; i < blocks; i++) {
@@ -155,7 +155,7 @@ uint64_t textbook_fill(uint8_t *memory, uint32_t blocks, uint32_t block_bytes, u
             *ip = (struct iphdr){.ihl = 5, .version = 4, .tot_len = htons((uint16_t)(length - 14)), .frag_off = htons(0x4000),
                 .ttl = 1, .protocol = IPPROTO_UDP, .daddr = htonl(0xef010101)};
             struct udphdr *udp = (void *)(ip + 1);
-            *udp = (struct udphdr){.dest = htons((uint16_t)(30001 + stream)), .len = htons((uint16_t)(length - 34))};
+            *udp = (struct udphdr){.dest = htons((uint16_t)(port + stream)), .len = htons((uint16_t)(length - 34))};
             memcpy((uint8_t *)(udp + 1) + 10, &sequence, 8);
             memcpy((uint8_t *)(udp + 1) + 18, "\0\1", 2);
             last = header, at += stride, count++;

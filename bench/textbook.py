@@ -83,7 +83,7 @@ def textbook() -> ctypes.CDLL:
     loaded.textbook_advance.argtypes = (_POINTER, _U32, _U32, _U64)
     loaded.textbook_read.argtypes = (_POINTER, _U64)
     loaded.textbook_read.restype = _U64
-    loaded.textbook_fill.argtypes = (_POINTER, _U32, _U32, _U64, _U32)
+    loaded.textbook_fill.argtypes = (_POINTER, _U32, _U32, _U64, _U32, _U32)
     loaded.textbook_fill.restype = _U64
     loaded.textbook_drain.argtypes = (_POINTER, _POINTER, _POINTER, ctypes.POINTER(Part), _U32, _POINTER, _U32, _U32, _U32)
     loaded.textbook_drain.restype = _U64
@@ -107,14 +107,14 @@ class Image:
     packets: int
 
     @classmethod
-    def filled(cls, size: int, streams: int = 1, block_bytes: int = BLOCK_BYTES) -> "Image":
-        """``size`` bytes of MoldUDP64 packets of 100 to 200 bytes, every page touched."""
+    def filled(cls, size: int, streams: int = 1, block_bytes: int = BLOCK_BYTES, port: int = 30001) -> "Image":
+        """``size`` bytes of MoldUDP64 packets of 100 to 200 bytes, to the ports from ``port`` on; every page touched."""
         fd = os.memfd_create("image", os.MFD_CLOEXEC)
         os.ftruncate(fd, size)
         memory = mmap.mmap(fd, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
         address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
         blocks = size // block_bytes
-        packets = textbook().textbook_fill(address, blocks, block_bytes, NOW_NS, streams)
+        packets = textbook().textbook_fill(address, blocks, block_bytes, NOW_NS, streams, port)
         return cls(memory, fd, address, blocks, block_bytes, packets)
 
     def rearm(self) -> None:

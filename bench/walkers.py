@@ -100,9 +100,12 @@ def timed_from_c(image: Image, passes: int) -> float:
     counted = (ctypes.c_char * ctypes.sizeof(Sequences))()
     ctypes.memmove(kept, ring, len(kept))
     ctypes.memmove(counted, walker._followed, len(counted))
-    parts = (Part * 3)(
+    table = walker._sequences._table
+    empty = (ctypes.c_char * ctypes.sizeof(table)).from_buffer_copy(table)
+    parts = (Part * 4)(
         Part(ring, ctypes.addressof(kept), len(kept)),
         Part(walker._followed, ctypes.addressof(counted), len(counted)),
+        Part(ctypes.addressof(table), ctypes.addressof(empty), len(empty)),
         Part(_table(walker), None, _STREAMS * ctypes.sizeof(Stream)),
     )
     drain = ctypes.cast(walker._native.quietcore_walk_drain, ctypes.c_void_p)

@@ -139,7 +139,7 @@ class Measurement:
             self._pair.into,
             mode=setup.mode,
             rings=setup.rings,
-            cpu=setup.reader_cpu,
+            cpus=() if setup.reader_cpu is None else (setup.reader_cpu,),
             following=Following((parse_feed("moldudp64"),)),
             ring_bytes=setup.ring_bytes,
         )

@@ -17,7 +17,7 @@ from typing import Self
 
 from ingest.rings.capture_facts import CaptureEnd, CaptureFacts
 from ingest.rings.capture_walk import CaptureWalker, open_capture_walker
-from ingest.rings.counters import RingCounters, RingReport
+from ingest.rings.counters import ReaderUse, RingCounters, RingReport
 from ingest.rings.layout import Following
 from tuner.host.text import printable
 from tuner.host.threads import current_cpu
@@ -119,8 +119,7 @@ class CaptureFile:
             rings=(self._counters,),
             followed=self._walker.followed(),
             feed=self.feed,
-            reader_cpu=self._reader[0],
-            reader_cpu_ns=self._reader[1],
+            readers=(ReaderUse(*self._reader, 1),),
             error=self._error,
             capture=facts,
         )

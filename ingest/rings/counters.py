@@ -250,11 +250,25 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
+class ReaderUse:
+    """One reader: ``cpu`` is where it last ran, ``cpu_ns`` its CPU time since the start, ``rings`` how many it reads."""
+
+    cpu: int
+    cpu_ns: int
+    rings: int
+
+    def to_json(self) -> dict[str, Any]:
+        """One of the report's ``readers``."""
+        return {"cpu": self.cpu, "cpu_ns": self.cpu_ns, "rings": self.rings}
+
+
+@dataclass(frozen=True, slots=True)
 class RingReport:
     """A whole run (``part`` "whole") or what came since the report before (``part`` "interval").
 
     ``filter``: the expression that was in force; what it rejects is in no counter. ``followed`` always counts since the start.
-    ``reader_cpu`` is where the reader last ran, ``reader_cpu_ns`` the CPU time that it used.
+    ``readers``: a thread each. ``reader_cpu`` is where the reader last ran, of several the first; ``reader_cpu_ns`` is the CPU
+    time of all readers together.
 
     Of a capture file (``capture``) there is no latency, and ``seconds`` is the span of its stamps.
     """
@@ -268,11 +282,20 @@ class RingReport:
     followed: Followed = Followed()
     feed: str = ""
     filter: str | None = None
-    reader_cpu: int = -1
-    reader_cpu_ns: int = 0
+    readers: tuple[ReaderUse, ...] = (ReaderUse(-1, 0, 0),)
     error: str | None = None
     capture: CaptureFacts | None = None
     written: Written | None = None
+
+    @property
+    def reader_cpu(self) -> int:
+        """Where the first reader last ran; -1: nowhere yet."""
+        return self.readers[0].cpu
+
+    @property
+    def reader_cpu_ns(self) -> int:
+        """CPU time of all readers."""
+        return sum(reader.cpu_ns for reader in self.readers)
 
     @property
     def total(self) -> RingCounters:
@@ -301,6 +324,7 @@ class RingReport:
             "unfollowed": self.followed.unfollowed,
             "ignored": self.followed.ignored,
             "reader": {"cpu": self.reader_cpu, "cpu_ns": self.reader_cpu_ns},
+            "readers": [reader.to_json() for reader in self.readers],
             "error": self.error,
         }
         if self.capture is not None:

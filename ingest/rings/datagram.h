@@ -21,11 +21,6 @@ struct moment {
     uint32_t bucket;
 };
 
-INLINE uint32_t place_of(uint64_t group)
-{
-    return (uint32_t)(group * UINT64_C(0x9e3779b97f4a7c15) >> 56);
-}
-
 struct udp {
     const uint8_t *payload;
     struct key key;
@@ -160,23 +155,20 @@ static struct stream *known(struct sequences *sequences, const struct udp *udp, 
 {
     uint32_t slot;
     struct stream *stream = find(sequences, &udp->key, &slot);
-    if (stream || !(stream = made(sequences, &udp->key, slot)))
+    if (stream)
         return stream;
-    stream->framing = (uint32_t)(framing - sequences->framings);
-    if (line && line->channel) {
-        stream->channel = line->channel;
-        stream->line = line->line;
-    }
-    return stream;
+    struct origin origin = {.framing = (uint32_t)(framing - sequences->framings), .line = NO_LINE};
+    if (line && line->channel)
+        origin.channel = line->channel, origin.line = line->line;
+    return made(sequences, &udp->key, &origin);
 }
 
 /* Where its next datagrams find it at once. */
 static void route(struct sequences *sequences, struct stream *stream, const struct framing *framing, const uint8_t *payload)
 {
-    uint64_t group = (stream->address[0] | stream->place << 48), swapped = __builtin_bswap16((uint16_t)stream->place);
+    uint64_t group = group_of(stream);
     if (!framing->common || stream->channel || stream->place >> 16 != 4)
         return;
-    group = stream->address[0] | swapped << 48;
     stream->session[0] = load64(payload) & framing->epoch_bits[0];
     stream->session[1] = load64(payload + 8) & framing->epoch_bits[1];
     sequences->routes[place_of(group)] = (struct route){group, stream};
@@ -195,6 +187,7 @@ static void numbered(struct sequences *sequences, struct udp *udp, const struct 
         sequences->unfollowed++;
         return;
     }
+    hold(sequences, stream);
     catch_up(stream);
     if (framing->high_mask) {
         uint32_t high = udp->payload[framing->high_offset] & framing->high_mask;

@@ -223,6 +223,7 @@ static uint64_t drain_blocks(struct ring *ring, struct sequences *sequences)
             break;
         walk_block(ring, sequences, block);
         hand_back(block + 8);
+        let_others(sequences);
         ring->cursor = ring->cursor + 1 < ring->units ? ring->cursor + 1 : 0;
         blocks++;
     }
@@ -259,6 +260,7 @@ static uint64_t drain_frames(struct ring *ring, struct sequences *sequences)
             walk_frame(ring, sequences, frame, now);
             hand_back(frame);
         }
+        let_others(sequences);
         frames += ready;
     }
     return frames;

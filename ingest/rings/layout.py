@@ -28,10 +28,11 @@ V3_BLOCK_STATUS = 8
 
 STREAMS = 1024
 WINDOW = 8192  # sequence numbers behind the newest for which late and repeated are told apart
+GAPS = 8  # of a stream that are remembered beyond the window, for what lies in another ring
 OUTSIDE_RUN = 16  # so many packets in a row outside of the window mean that the sequence began anew
 FAR_AHEAD = 1 << 28
 LAST_SEQUENCE = (1 << 63) - 1
-AGAIN_NS = 1_000_000_000  # a second begin within this time is a copy of the first
+AGAIN_NS = 1_000_000_000  # a second begin within this time is a copy of the first; rings are read no further apart
 
 
 @dataclass(frozen=True, slots=True)

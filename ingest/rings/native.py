@@ -5,14 +5,15 @@ from pathlib import Path
 
 from ingest.histogram import BUCKETS, Histogram
 from ingest.rings.first_use import compiled
-from ingest.rings.layout import WINDOW
+from ingest.rings.layout import GAPS, STREAMS, WINDOW
 from ingest.rings.walk import WalkerMissing
 
-ABI = 3
+ABI = 4
 LIBRARY = Path(__file__).with_name("_walk.so")
 SLOTS = 4096
 ROUTES = 256
 _NOTHING_NEXT = (1 << 64) - 1
+_STREAM_PADDING = 1
 COUNTERS = (
     "packets", "bytes", "truncated", "malformed_frames", "malformed_blocks", "losing", "unstamped",
     "ipv6", "not_ip", "vlan", "fragments", "other_host", "jumbo", "super_frames",
@@ -63,6 +64,12 @@ class NativeFraming(ctypes.Structure):
     )  # fmt: skip
 
 
+class Gap(ctypes.Structure):
+    """struct gap."""
+
+    _fields_ = (("from_", _U64), ("to", _U64), ("stamp", _U64))
+
+
 class Stream(ctypes.Structure):
     """struct stream."""
 
@@ -78,6 +85,9 @@ class Stream(ctypes.Structure):
         ("latency", Latencies),
         ("sent", Latencies),
         ("seen", _U64 * (WINDOW // 64)),
+        ("gaps", Gap * GAPS),
+        *((name, _U32) for name in ("gap_count", "reserved", "ticket", "turn")),
+        ("apart", _U64 * _STREAM_PADDING),
     )
 
     @property
@@ -114,16 +124,28 @@ class Arrivals(ctypes.Structure):
     )
 
 
+class Table(ctypes.Structure):
+    """struct table."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("streams", "arrivals")),
+        *((name, _U32) for name in ("merged_limit", "used", "merged_used", "adding", "waiting", "reserved")),
+        ("stream_slots", ctypes.c_uint16 * SLOTS),
+    )
+
+
 class Sequences(ctypes.Structure):
     """struct sequences."""
 
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("framings", "usual", "streams", "lines", "arrivals")),
-        *((name, _U32) for name in ("framing_count", "line_count", "merged_limit", "others", "used", "merged_used")),
+        *((name, ctypes.c_void_p) for name in ("framings", "usual", "table", "lines")),
+        *((name, _U32) for name in ("framing_count", "line_count", "others", "many")),
         *((name, _U64) for name in ("unread", "unfollowed", "ignored")),
         ("routes", _Route * ROUTES),
-        ("stream_slots", ctypes.c_uint16 * SLOTS),
         ("line_slots", ctypes.c_uint16 * SLOTS),
+        ("held", ctypes.c_uint16 * STREAMS),
+        ("holds", _U64 * (STREAMS // 64)),
+        *((name, _U32) for name in ("held_count", "reserved")),
     )
 
 
@@ -146,7 +168,7 @@ class Reader(ctypes.Structure):
 
 COUNTERS_AT = Ring.packets.offset
 COUNTERS_BYTES = ctypes.sizeof(Ring) - COUNTERS_AT
-_STRUCTURES = (Ring, Reader, Sequences, NativeFraming, Stream, NativeLine, Arrivals)
+_STRUCTURES = (Ring, Reader, Sequences, NativeFraming, Stream, NativeLine, Arrivals, Table)
 
 
 def load(library: Path = LIBRARY) -> ctypes.CDLL:
@@ -173,4 +195,6 @@ def load(library: Path = LIBRARY) -> ctypes.CDLL:
     native.quietcore_walk_bucket.restype = _U32
     native.quietcore_walk_run.argtypes = (ctypes.c_void_p,)
     native.quietcore_walk_run.restype = ctypes.c_int
+    native.quietcore_walk_copy.argtypes = (ctypes.c_void_p, _U32, ctypes.c_void_p, ctypes.c_void_p, _U32)
+    native.quietcore_walk_copy.restype = _U32
     return native

@@ -2,53 +2,84 @@
 
 import ctypes
 import mmap
+from collections.abc import Iterator
 
 from ingest.histogram import EMPTY
 from ingest.rings.counters import ChannelCounters, Followed, StreamCounters
 from ingest.rings.layout import STREAMS, Following, Framing, Group
-from ingest.rings.native import Arrivals, NativeFraming, NativeLine, Sequences, Stream
+from ingest.rings.native import Arrivals, NativeFraming, NativeLine, Sequences, Stream, Table, load
 
 _MERGED_EACH = 16  # scopes of one channel whose two lines are brought together
 _IGNORED, _BEGINS = 1, 2
 _NEVER = (1 << 63) - 1
+_NO_ARRIVALS = Arrivals()
 
 
 class NativeSequences:
-    """The tables lie in memory that costs nothing before it is touched: a stream takes 11 KiB, a channel 150."""
+    """The tables lie in memory that costs nothing before it is touched: a stream takes 11 KiB, a channel 150.
 
-    def __init__(self, following: Following) -> None:
+    Several readers fill one table, each with a ``struct sequences`` of its own, at ``addresses``. Whoever wants to know what is
+    in it holds stream by stream, as a reader does, and copies it; a single reader is asked between two drains.
+    """
+
+    def __init__(self, following: Following, readers: int = 1) -> None:
         self._following = following
+        self._native = load()
         self._framings = (NativeFraming * len(following.framings))(*map(_framing, following.framings))
         self._lines = (NativeLine * max(1, len(following.lines)))(*map(_line, following.lines))
         merged_limit = len(following.channels) * _MERGED_EACH
         self._memory = mmap.mmap(-1, STREAMS * ctypes.sizeof(Stream) + merged_limit * ctypes.sizeof(Arrivals))
         self._streams = (Stream * STREAMS).from_buffer(self._memory)
         self._arrivals = (Arrivals * merged_limit).from_buffer(self._memory, STREAMS * ctypes.sizeof(Stream))
-        self._sequences = Sequences(
-            framings=ctypes.addressof(self._framings),
+        self._table = Table(
             streams=ctypes.addressof(self._streams),
-            lines=ctypes.addressof(self._lines),
             arrivals=ctypes.addressof(self._arrivals) if merged_limit else None,
-            framing_count=len(following.framings),
-            line_count=len(following.lines),
             merged_limit=merged_limit,
-            others=0 if following.others is None else following.others + 1,
         )
-        self.address = ctypes.addressof(self._sequences)
+        self._sequences = [
+            Sequences(
+                framings=ctypes.addressof(self._framings),
+                table=ctypes.addressof(self._table),
+                lines=ctypes.addressof(self._lines),
+                framing_count=len(following.framings),
+                line_count=len(following.lines),
+                others=0 if following.others is None else following.others + 1,
+                many=readers > 1,
+            )
+            for _ in range(readers)
+        ]
+        self.addresses = tuple(map(ctypes.addressof, self._sequences))
+        for address in self.addresses:
+            self._native.quietcore_walk_prepare(address)
 
     def followed(self, histograms: bool) -> Followed:
         """See ``ingest.rings.walk.Walker``."""
-        used = [self._streams[place] for place in range(self._sequences.used)]
-        streams = [self._stream(each, histograms) for each in used if each.place >> 32 == 0]
-        channels = [self._channel(each) for each in used if each.place >> 32]
-        sequences = self._sequences
+        streams: list[StreamCounters] = []
+        channels: list[ChannelCounters] = []
+        for stream, arrivals in self._used(histograms) if len(self._sequences) == 1 else self._copied(histograms):
+            if stream.place >> 32:
+                channels.append(self._channel(stream, arrivals))
+            else:
+                streams.append(self._stream(stream, histograms))
         return Followed(
             tuple(sorted(streams, key=lambda s: (s.address, s.port, s.scope))),
             tuple(sorted(channels, key=lambda c: (c.name, c.scope))),
-            sequences.unread,
-            sequences.unfollowed,
-            sequences.ignored,
+            sum(each.unread for each in self._sequences),
+            sum(each.unfollowed for each in self._sequences),
+            sum(each.ignored for each in self._sequences),
         )
+
+    def _used(self, _histograms: bool) -> Iterator[tuple[Stream, Arrivals]]:
+        for place in range(self._table.used):
+            stream = self._streams[place]
+            yield stream, self._arrivals[stream.channel - 1] if stream.place >> 32 else _NO_ARRIVALS
+
+    def _copied(self, histograms: bool) -> Iterator[tuple[Stream, Arrivals]]:
+        stream, arrivals, place = Stream(), Arrivals(), 0
+        at = ctypes.addressof(arrivals) if self._following.channels else None
+        while self._native.quietcore_walk_copy(ctypes.addressof(self._table), place, ctypes.addressof(stream), at, histograms):
+            yield stream, arrivals
+            place += 1
 
     def _stream(self, native: Stream, histograms: bool) -> StreamCounters:
         framing = self._following.framings[native.framing]
@@ -71,8 +102,7 @@ class NativeSequences:
             nearest_ns=native.nearest_ns if native.nearest_ns != _NEVER else None,
         )
 
-    def _channel(self, native: Stream) -> ChannelCounters:
-        arrivals = self._arrivals[native.channel - 1]
+    def _channel(self, native: Stream, arrivals: Arrivals) -> ChannelCounters:
         framing = self._following.framings[native.framing]
         return ChannelCounters(
             name=self._following.channels[(native.place & 0xFFFFFFFF) - 1],

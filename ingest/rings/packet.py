@@ -1,4 +1,4 @@
-"""A packet ring on a real interface: opened, read in place by a thread of its own, and closed with every packet accounted for.
+"""A packet ring on a real interface: opened, read in place by threads of its own, and closed with every packet accounted for.
 
 Two modes, measured (kernel to reader): ``latency`` is TPACKET_V2 with fixed frames, drained every 100 µs while packets come
 and waited for in poll only when idle. ``throughput`` is TPACKET_V3, where the kernel hands over blocks: late by up to its
@@ -6,44 +6,42 @@ timeout and a pause, at a tenth of the cost per packet. The pause is there becau
 each block: measured at 1.4 M packets/s, 32 ns of its CPU per packet without a pause, 12 ns with one of 2 ms.
 
 With one ring for each CPU (PACKET_FANOUT_CPU) a ring's packets are those that the kernel received on that CPU, which is the
-only way to know it: a packet does not carry it. One reader walks all rings, so only one CPU is disturbed.
+only way to know it: a packet does not carry it. One reader walks all rings, so only one CPU is disturbed; or several do
+(``cpus``), a ring by the reader of its own receiving core (``shares.py``, ``reader.py``). Then a stream that changes its core
+has packets in two rings that are read independently: what is lost of it counts what still lies in the other ring, too, until
+that was read. At the end it is exact.
 """
 
-import errno
+import functools
 import mmap
 import os
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from typing import Literal, Self
 
-from ingest.rings.bpf import TAKE_NOTHING
-from ingest.rings.counters import Followed, RingCounters, RingReport, Walked
+from ingest.rings.counters import Followed, ReaderUse, RingCounters, RingReport
 from ingest.rings.filter import Filter
 from ingest.rings.layout import V2, V2_PACKET, V3, Following
 from ingest.rings.pcapng_writer import CaptureWriter
+from ingest.rings.reader import PAUSE_NS, Collected, Ending, RingReader, Schedule
+from ingest.rings.shares import deal
 from ingest.rings.tap import Tap, open_sockets
-from ingest.rings.tpacket import Geometry, RingError, Settling, Stamps, TpacketSocket
-from ingest.rings.walk import Ended, Walker, WalkerMissing, open_walker
+from ingest.rings.tpacket import Geometry, RingError, Stamps
+from ingest.rings.walk import Walker, WalkerMissing, open_walkers
 from tuner.host.cpulist import parse_list
 from tuner.host.files import HostFiles
 from tuner.host.text import printable
-from tuner.host.threads import current_cpu
 
 Mode = Literal["latency", "throughput"]
 
 MAX_RINGS = 32  # more CPUs share one ring: the memory of idle rings is taken from the host all the same
 MEMORY_BYTES = 256 << 20  # of all rings together
-PAUSE_NS = 100_000
 _BLOCK_PAUSE_NS = 2_000_000  # throughput mode: a full 100 Gbit/s line makes 25 MB meanwhile
 _PAUSED_BYTES = 8 << 20  # a smaller ring might fill during a pause
 FRAME_BYTES = 256  # 190 bytes of packet: all headers and the start of the payload; longer packets are cut, not lost
 _FRAME_BLOCK_BYTES = 1 << 16
 _BLOCKS = 1024
-_TICK_NS = 10 * 1_000_000_000  # PACKET_STATISTICS is 32 bits wide and has to be read now and then
-_DOWN_NS = 200_000_000
-_SETTLE_NS = 500_000_000
 
 
 def geometry_of(mode: Mode, rings: int, ring_bytes: int | None = None) -> Geometry:
@@ -89,35 +87,53 @@ class PacketRing:
     Made by ``open``; a context manager.
     """
 
-    def __init__(self, taps: list[Tap], mode: Mode, walker: Walker, cpu: int | None, pause_ns: int, stamps: Stamps) -> None:
+    def __init__(
+        self,
+        taps: list[Tap],
+        mode: Mode,
+        walkers: Sequence[Walker],
+        shares: Sequence[Sequence[int]],
+        cpus: Sequence[int],
+        pause_ns: int,
+        stamps: Stamps,
+    ) -> None:
         self.source = " ".join(f"packet:{printable(tap.ifname)}" for tap in taps)
         self.mode: Mode = mode
-        self.walker = walker.name
+        self.walker = walkers[0].name
         self.feed = ""
         self.filter: str | None = None
-        self._taps = taps
         self._sockets = [each for tap in taps for each in tap.sockets]
-        self._walker = walker
-        self._cpu = cpu
-        self._pause_ns = pause_ns
-        self._settling = Settling()
+        self._walkers = walkers
+        self._shares = shares
+        self._ending = Ending(self._sockets)
         self._stop_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
-        self._done = False
+        self._threads: list[threading.Thread] = []
+        self._reading = 0
         self._failure: BaseException | None = None
-        self._error: str | None = None
-        self._down = False
+        owners = [tap for tap in taps for _ in tap.sockets]
         empty = tuple(
-            RingCounters(core if len(tap.sockets) >= cpu_numbers() else None, interface=printable(tap.ifname), stamps=stamps)
-            for tap in taps
-            for core in range(len(tap.sockets))
+            RingCounters(core, interface=printable(tap.ifname), stamps=stamps)
+            for tap, core in zip(owners, _cores(taps), strict=True)
         )
         self._whole = self._part = self._empty = empty
-        self._started_ns = self._ended_ns = self._part_ns = self._shut_ns = time.monotonic_ns()
+        self._started_ns = self._ended_ns = self._part_ns = time.monotonic_ns()
         self._parts = 0
+        self._ticks = [0] * len(shares)
         self._followed = Followed()
-        self._reader = (-1, 0)
+        self._uses = [ReaderUse(-1, 0, len(share)) for share in shares]
+        self._readers = [
+            RingReader(
+                walker,
+                [(owners[ring], self._sockets[ring], empty[ring]) for ring in share],
+                cpus[place] if cpus else None,
+                pause_ns,
+                self._stop_fd,
+                self._ending,
+                functools.partial(self._collect, place),
+            )
+            for place, (walker, share) in enumerate(zip(walkers, shares, strict=True))
+        ]
 
     @classmethod
     def open(
@@ -125,7 +141,7 @@ class PacketRing:
         *ifnames: str,
         mode: Mode = "latency",
         rings: int | None = None,
-        cpu: int | None = None,
+        cpus: Sequence[int] = (),
         following: Following | None = None,
         walker: str | None = None,
         promiscuous: bool = False,
@@ -138,10 +154,10 @@ class PacketRing:
         """Receives from interfaces of this network namespace; counting begins at once, reading with ``run``.
 
         Args:
-            ifnames: the interfaces, which have to be up; several, as for the two lines of a feed, are read by one reader.
+            ifnames: the interfaces, which have to be up; several as for the two lines of a feed.
             mode: see above.
             rings: how many share an interface's packets by receiving CPU; None: ``default_rings``. One ring knows no core.
-            cpu: where the reader runs; None: wherever this process may.
+            cpus: where the reader runs; none: wherever this process may. Several: a reader on each, by native walkers.
             following: which datagrams' sequence numbers to follow.
             walker: one of ``ingest.rings.walk.WALKERS``, or None for the best.
             promiscuous: ask the NIC for other hosts' frames too.
@@ -158,20 +174,22 @@ class PacketRing:
             WalkerMissing: the walker that was insisted on cannot run.
         """
         taps = [Tap(ifname, []) for ifname in ifnames]
-        opened: Walker | None = None
+        opened: tuple[Walker, ...] = ()
         try:
             count = default_rings() if rings is None else rings
             open_sockets(taps, lambda all_rings: geometry_of(mode, all_rings, ring_bytes), count, stamps)
             areas = [each.area(tap.index, stamps) for tap in taps for each in tap.sockets]
-            opened = open_walker(areas, following, choice=walker)
+            shares = deal(_cores(taps), cpus)
+            opened = open_walkers([[areas[ring] for ring in share] for share in shares], following, choice=walker)
             if writer is not None:
-                opened.keep(writer.begin(" ".join(ifnames), opened.name, snap_bytes=_snap_bytes(mode), cpu=cpu))
+                _write(writer, opened, " ".join(ifnames), mode, cpus)
             for tap in taps:
                 tap.connect(promiscuous, filter)
-            ring = cls(taps, mode, opened, cpu, pause_ns if mode == "latency" else _block_pause_ns(taps), stamps)
+            pause_ns = pause_ns if mode == "latency" else _block_pause_ns(taps)
+            ring = cls(taps, mode, opened, shares, cpus, pause_ns, stamps)
         except BaseException:
-            if opened is not None:
-                opened.close()
+            for each in opened:
+                each.close()
             for tap in taps:
                 tap.close()
             raise
@@ -192,25 +210,30 @@ class PacketRing:
             what came in each interval. A reader of these that is late gets several intervals as one; none is lost.
 
         Raises:
-            RingError: the reader cannot run on that CPU.
+            RingError: a reader cannot run on its CPU.
             OSError: the kernel refused what it never refuses.
         """
-        if self._thread is not None:
+        if self._threads:
             raise RingError("this ring was read already; open another")
-        self._thread = threading.Thread(target=self._read, args=(seconds, interval), name="ring")
-        self._thread.start()
+        schedule, intervals = Schedule.of(seconds, interval), interval is not None
+        self._reading = len(self._readers)
         try:
+            for place in range(len(self._readers)):
+                thread = threading.Thread(target=self._read, args=(place, schedule), name="ring")
+                thread.start()
+                self._threads.append(thread)
             while True:
                 with self._changed:
-                    while not (self._done or self._parts):
+                    while self._reading and not (intervals and self._parts):
                         self._changed.wait()
-                    if self._done:
+                    if not self._reading:
                         break
                     part = self._interval_report()
                 yield part
         finally:
             self.stop()
-            self._thread.join()
+            for thread in self._threads:
+                thread.join()
         if self._failure is not None:
             raise self._failure
         if interval is not None and any(ring.reached or ring.walked.packets for ring in self._part):
@@ -223,7 +246,8 @@ class PacketRing:
 
     def stop(self) -> None:
         """Ends ``run``."""
-        self._walker.stop()
+        for walker in self._walkers:
+            walker.stop()
         if self._stop_fd >= 0:
             os.eventfd_write(self._stop_fd, 1)
 
@@ -232,115 +256,46 @@ class PacketRing:
         if self._stop_fd < 0:
             return
         self.stop()
-        if self._thread is not None:
-            self._thread.join()
-        self._walker.close()
-        self._settling.wait()
+        for thread in self._threads:
+            thread.join()
+        for walker in self._walkers:
+            walker.close()
+        self._ending.close()
         for each in self._sockets:
             each.close()
         os.close(self._stop_fd)
         self._stop_fd = -1
 
-    # ---- the reader's thread
+    # ---- in the readers' threads
 
-    def _read(self, seconds: float | None, interval: float | None) -> None:
+    def _read(self, place: int, schedule: Schedule) -> None:
+        failure = None
         try:
-            self._pin()
-            self._follow(seconds, interval)
-            self._account_for_all()
+            self._readers[place].read(schedule, self.stop)
         except BaseException as error:  # noqa: BLE001 (raised again where the caller waits)
-            self._failure = error
-        finally:
-            with self._changed:
-                self._done = True
+            failure = error
+            self.stop()
+        with self._changed:
+            self._failure = self._failure or failure
+            self._reading -= 1
+            if not self._reading:
+                self._followed = self._walkers[0].followed()
                 self._changed.notify_all()
 
-    def _pin(self) -> None:
-        if self._cpu is None:
-            return
-        try:
-            os.sched_setaffinity(0, {self._cpu})  # 0: this thread
-        except (OSError, ValueError, OverflowError) as error:
-            raise RingError(f"the reader cannot run on CPU {self._cpu}: it is not online, or not in this cpuset") from error
-
-    def _follow(self, seconds: float | None, interval: float | None) -> None:
-        start = time.monotonic_ns()
-        end = start + round(seconds * 1e9) if seconds is not None else None
-        step = round(interval * 1e9) if interval is not None else _TICK_NS
-        tick = start + step
-        fds = [each.fileno() for each in self._sockets]
-        while True:
-            until = min(tick, end or tick)
-            if self._down:
-                until = min(until, time.monotonic_ns() + _DOWN_NS)
-            ended = self._walker.run(fds, self._stop_fd, until, self._pause_ns)
-            now = time.monotonic_ns()
-            if ended is Ended.STOPPED or (end is not None and now >= end) or not self._still_there(ended):
-                return
-            if now >= tick:
-                self._collect(now, publish=interval is not None)
-                tick += step * ((now - tick) // step + 1)  # a late tick is left out, never made up for
-
-    def _still_there(self, ended: Ended) -> bool:
-        """Looks after the interfaces once a socket complained. The kernel resumes by itself when one only was down."""
-        if not self._down and ended is not Ended.FAILED:
-            return True
-        self._down = False
-        for tap in self._taps:
-            errors = {each.error() for each in tap.sockets} - {0}
-            self._down = self._down or not tap.sockets[0].is_up(tap.index)
-            if not tap.sockets[0].is_there(tap.index):
-                self._error = f"{printable(tap.ifname)} vanished; what it delivered until then is counted"
-                return False
-            if errors - {errno.ENETDOWN}:
-                self._error = f"packet:{printable(tap.ifname)}: {os.strerror(max(errors - {errno.ENETDOWN}))}"
-                return False
-        return True
-
-    def _account_for_all(self) -> None:
-        """Ends so that read + dropped = reached, exactly.
-
-        First the filter lets nothing more in; then those packets end that had passed it before; then the rings are read until
-        they are empty, which for a block that is not full means until its timeout; PACKET_STATISTICS is read last. Any other
-        order leaves packets in the ring that the statistics count, or the other way round.
-        """
-        shutting = threading.Thread(target=self._shut, name="ring-shut")
-        shutting.start()
-        # Both take tens of milliseconds under load. Packets that came before must not wait for it: they would look late.
-        while shutting.is_alive():
-            self._walker.drain()
-            time.sleep(PAUSE_NS / 1e9)
-        if self._failure is not None:
-            return
-        limit = time.monotonic_ns() + _SETTLE_NS
-        while True:
-            self._walker.drain()
-            self._collect(self._shut_ns)
-            if not any(ring.unaccounted for ring in self._whole) or time.monotonic_ns() > limit:
-                return
-            time.sleep(0.001)
-
-    def _shut(self) -> None:
-        try:
-            for each in self._sockets:
-                each.take(TAKE_NOTHING)
-            self._shut_ns = time.monotonic_ns()
-            self._settling.wait()
-        except (OSError, RingError) as error:
-            self._failure = error
-
-    def _collect(self, now_ns: int, *, publish: bool = False) -> None:
-        walked = self._walker.take()
-        fresh = tuple(map(_counted, self._empty, walked, self._sockets))
+    def _collect(self, place: int, collected: Collected) -> int:
+        """Adds what one reader counted. An interval is over when all readers have said what they counted in it."""
+        share = self._shares[place]
         with self._changed:
-            self._whole = tuple(map(RingCounters.merged, self._whole, fresh))
-            self._part = tuple(map(RingCounters.merged, self._part, fresh))
-            self._ended_ns = now_ns
-            self._followed = self._walker.followed(histograms=not publish)
-            self._reader = (current_cpu(), time.thread_time_ns())
-            if publish:
+            self._whole = _added(self._whole, share, collected.rings)
+            self._part = _added(self._part, share, collected.rings)
+            self._ended_ns = collected.now_ns
+            self._uses[place] = collected.use
+            before, self._ticks[place] = min(self._ticks), collected.tick or self._ticks[place]
+            if min(self._ticks) > before:
+                self._followed = self._walkers[place].followed(histograms=False)
                 self._parts += 1
                 self._changed.notify_all()
+            return sum(abs(self._whole[ring].unaccounted) for ring in share)
 
     # ---- reports
 
@@ -360,10 +315,16 @@ class PacketRing:
             followed=self._followed,
             feed=self.feed,
             filter=self.filter,
-            reader_cpu=self._reader[0],
-            reader_cpu_ns=self._reader[1],
-            error=self._error,
+            readers=tuple(self._uses),
+            error=next((reader.error for reader in self._readers if reader.error is not None), None),
         )
+
+
+def _write(writer: CaptureWriter, walkers: Sequence[Walker], ifname: str, mode: Mode, cpus: Sequence[int]) -> None:
+    if len(walkers) > 1:
+        raise RingError("a file is written by one reader, in the order in which it reads; name one CPU, or write no file")
+    cpu = cpus[0] if cpus else None
+    walkers[0].keep(writer.begin(ifname, walkers[0].name, snap_bytes=_snap_bytes(mode), cpu=cpu))
 
 
 def _snap_bytes(mode: Mode) -> int:
@@ -371,9 +332,16 @@ def _snap_bytes(mode: Mode) -> int:
     return FRAME_BYTES - V2_PACKET if mode == "latency" else 0
 
 
-def _counted(empty: RingCounters, walked: Walked, tapped: TpacketSocket) -> RingCounters:
-    statistics = tapped.statistics()
-    return replace(empty, walked=walked, reached=statistics.reached, drops=statistics.drops, freezes=statistics.freezes)
+def _cores(taps: list[Tap]) -> list[int | None]:
+    """Of each socket the core whose packets it has; None where there are fewer rings than CPUs."""
+    return [core if len(tap.sockets) >= cpu_numbers() else None for tap in taps for core in range(len(tap.sockets))]
+
+
+def _added(rings: tuple[RingCounters, ...], places: Sequence[int], fresh: tuple[RingCounters, ...]) -> tuple[RingCounters, ...]:
+    summed = list(rings)
+    for place, each in zip(places, fresh, strict=True):
+        summed[place] = summed[place].merged(each)
+    return tuple(summed)
 
 
 __all__ = ["Mode", "PacketRing", "RingError", "Stamps", "WalkerMissing", "default_rings", "geometry_of"]

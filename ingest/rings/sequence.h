@@ -4,7 +4,8 @@
 #ifndef QUIETCORE_SEQUENCE_H
 #define QUIETCORE_SEQUENCE_H
 
-#include "walk.h"
+#include "gaps.h"
+#include "shared.h"
 
 #define MERGED (UINT64_C(1) << 32)
 
@@ -72,7 +73,7 @@ static void start(struct stream *stream, const struct numbers *numbers)
     memset(stream->seen, 0, sizeof stream->seen);
     stream->first = stream->marked = stream->expected = numbers->sequence;
     stream->behind = numbers->sequence - received;
-    stream->outside_run = 0;
+    stream->outside_run = stream->gap_count = 0;
     stream->started = 1;
     stream->former_epoch = stream->epoch;
     stream->epoch = numbers->epoch;
@@ -86,6 +87,8 @@ static void late(struct stream *stream, const struct numbers *numbers)
 {
     uint64_t old = stream->expected - numbers->sequence, end = numbers->sequence + (numbers->count < old ? numbers->count : old);
     settle(stream);
+    if (stream->gap_count)
+        close_gaps(stream, numbers->sequence, end, 0);
     for (uint64_t number = numbers->sequence; number < end; number++) {
         if (seen(stream, number)) {
             stream->duplicate++;
@@ -102,6 +105,26 @@ static void late(struct stream *stream, const struct numbers *numbers)
     }
 }
 
+/* Behind the window, out of another ring: numbers that gaps still wait for. Returns 0 where there are none of them. */
+static int filled(struct stream *stream, const struct numbers *numbers)
+{
+    uint64_t behind = stream->expected - numbers->sequence, count = numbers->count < behind ? numbers->count : behind;
+    uint64_t end = numbers->sequence + count, window = stream->expected - (stream->expected < WINDOW ? stream->expected : WINDOW);
+    uint64_t closed = close_gaps(stream, numbers->sequence, end, numbers->stamp);
+    if (!closed)
+        return 0;
+    settle(stream);
+    if (end > window)
+        mark(stream, window, end - window, 1);
+    stream->behind -= closed;
+    stream->lost -= closed;
+    stream->duplicate += count - closed;
+    stream->outside_run = 0;
+    if (numbers->count > behind)
+        advance(stream, stream->expected, numbers->count - behind);
+    return 1;
+}
+
 /* A stray packet must not count as billions lost; a sequence that began anew must not stay unfollowed. */
 static void stray(struct stream *stream, const struct numbers *numbers)
 {
@@ -113,9 +136,11 @@ static void stray(struct stream *stream, const struct numbers *numbers)
 }
 
 /* Older than the stream: what lay in a ring that was read later, or comes on the slower of two lines. Where a feed began anew
- * just then, it is still found: a second later. */
+ * just then, it is still found: a second later. What came before the newest says nothing of a new beginning either. */
 static int before_the_beginning(const struct stream *stream, const struct numbers *numbers)
 {
+    if (soon_before(numbers->stamp, stream->newest_stamp))
+        return 1;
     return numbers->sequence < stream->first && stream->first - numbers->sequence <= WINDOW &&
            numbers->stamp < stream->begun_stamp + SECOND_NS;
 }
@@ -128,16 +153,28 @@ static int begins_anew(const struct stream *stream, const struct numbers *number
     return numbers->begins && numbers->sequence < stream->expected && numbers->stamp > stream->begun_stamp + SECOND_NS;
 }
 
+/* Whether the number can be of this sequence. One far ahead that came before its beginning is of the sequence before. */
+static int within(const struct stream *stream, const struct numbers *numbers)
+{
+    uint64_t ahead = numbers->sequence - stream->expected, behind = stream->expected - numbers->sequence;
+    if (numbers->sequence < stream->expected)
+        return behind <= WINDOW && numbers->sequence >= stream->first;
+    return ahead <= (soon_before(numbers->stamp, stream->begun_stamp) ? WINDOW : FAR_AHEAD);
+}
+
 static int followed(struct stream *stream, const struct numbers *numbers)
 {
-    uint64_t sequence = numbers->sequence, ahead = sequence - stream->expected, behind = stream->expected - sequence;
+    uint64_t sequence = numbers->sequence;
     if (!stream->started) {
         stream->epoch = numbers->epoch;
         start(stream, numbers);
         return 1;
     }
     if (numbers->epoch != stream->epoch && numbers->epoch == stream->former_epoch) {
-        stray(stream, numbers); /* the end of the former session, overtaken by the begin of this one */
+        if (soon_before(numbers->stamp, stream->begun_stamp))
+            stream->outside++; /* the end of the former session, in a ring that is read later */
+        else
+            stray(stream, numbers); /* or overtaken by the begin of this one */
         return 0;
     }
     if (begins_anew(stream, numbers)) {
@@ -145,7 +182,9 @@ static int followed(struct stream *stream, const struct numbers *numbers)
         start(stream, numbers);
         return 1;
     }
-    if (sequence >= stream->expected ? ahead > FAR_AHEAD : behind > WINDOW || sequence < stream->first) {
+    if (!within(stream, numbers)) {
+        if (sequence < stream->expected && filled(stream, numbers))
+            return 0;
         if (before_the_beginning(stream, numbers))
             stream->outside++;
         else
@@ -157,6 +196,8 @@ static int followed(struct stream *stream, const struct numbers *numbers)
     if (sequence < stream->expected) {
         late(stream, numbers);
     } else {
+        if (sequence != stream->expected)
+            open_gap(stream, (struct gap){stream->expected, sequence, numbers->stamp});
         advance(stream, sequence, numbers->count);
         stream->newest_stamp = numbers->stamp;
     }
@@ -196,12 +237,13 @@ INLINE int is_of(const struct stream *stream, const struct key *key)
              (stream->scope ^ key->scope));
 }
 
-/* The stream of a key; where there is none yet, NULL and the slot for it. */
+/* The stream of a key; where there is none yet, NULL and the slot for it. What a slot leads to keeps its key for good. */
 INLINE struct stream *find(const struct sequences *sequences, const struct key *key, uint32_t *free)
 {
     uint32_t slot = slot_of(key->address[0] ^ key->address[1], key->place, key->scope);
-    for (; sequences->stream_slots[slot]; slot = (slot + 1) % SLOTS) {
-        struct stream *stream = &sequences->streams[sequences->stream_slots[slot] - 1];
+    const uint16_t *slots = sequences->table->stream_slots;
+    for (uint32_t place; (place = __atomic_load_n(&slots[slot], __ATOMIC_ACQUIRE)); slot = (slot + 1) % SLOTS) {
+        struct stream *stream = &sequences->table->streams[place - 1];
         if (is_of(stream, key))
             return stream;
     }
@@ -209,18 +251,40 @@ INLINE struct stream *find(const struct sequences *sequences, const struct key *
     return NULL;
 }
 
-OUT_OF_LINE struct stream *made(struct sequences *sequences, const struct key *key, uint32_t slot)
+/* What a stream is from its first datagram on. */
+struct origin {
+    uint32_t framing, channel, line; /* channel: both + 1; 0: none */
+};
+
+static struct stream *add(struct table *table, const struct key *key, const struct origin *origin, uint32_t slot)
 {
-    if (sequences->used == STREAMS)
-        return NULL;
-    struct stream *stream = &sequences->streams[sequences->used];
-    sequences->stream_slots[slot] = (uint16_t)++sequences->used;
+    struct stream *stream = &table->streams[table->used];
     memcpy(stream->address, key->address, sizeof stream->address);
     stream->place = key->place;
     stream->scope = key->scope;
-    stream->line = NO_LINE;
+    stream->framing = origin->framing;
+    stream->channel = key->place & MERGED ? ++table->merged_used : origin->channel;
+    stream->line = origin->line;
     stream->nearest_ns = INT64_MAX;
     stream->next = NOTHING_NEXT;
+    __atomic_store_n(&table->used, table->used + 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&table->stream_slots[slot], (uint16_t)table->used, __ATOMIC_RELEASE);
+    return stream;
+}
+
+/* The stream of a key that was not found; NULL where there is no room for another. */
+OUT_OF_LINE struct stream *made(struct sequences *sequences, const struct key *key, const struct origin *origin)
+{
+    struct table *table = sequences->table;
+    uint32_t slot = 0;
+    if (__atomic_load_n(&table->used, __ATOMIC_ACQUIRE) == STREAMS)
+        return find(sequences, key, &slot);
+    lock_table(sequences);
+    struct stream *stream = find(sequences, key, &slot); /* another reader may have been faster */
+    int full = table->used == STREAMS || (key->place & MERGED && table->merged_used == table->merged_limit);
+    if (!stream && !full)
+        stream = add(table, key, origin, slot);
+    unlock_table(sequences);
     return stream;
 }
 
@@ -241,17 +305,14 @@ static const struct line *line_of(const struct sequences *sequences, const struc
 static struct stream *merged_of(struct sequences *sequences, struct stream *stream)
 {
     if (stream->merged)
-        return &sequences->streams[stream->merged - 1];
+        return &sequences->table->streams[stream->merged - 1];
     struct key key = {.place = MERGED | stream->channel, .scope = stream->scope};
+    struct origin origin = {.framing = stream->framing, .line = NO_LINE};
     uint32_t slot;
     struct stream *merged = find(sequences, &key, &slot);
-    if (!merged) {
-        if (sequences->merged_used == sequences->merged_limit || !(merged = made(sequences, &key, slot)))
-            return NULL;
-        merged->channel = ++sequences->merged_used;
-        merged->framing = stream->framing;
-    }
-    stream->merged = (uint32_t)(merged - sequences->streams) + 1;
+    if (!merged && !(merged = made(sequences, &key, &origin)))
+        return NULL;
+    stream->merged = (uint32_t)(merged - sequences->table->streams) + 1;
     return merged;
 }
 
@@ -279,14 +340,18 @@ static void arrive(struct arrivals *arrivals, uint32_t line, const struct number
     }
 }
 
-/* A number that one line lost is lost to the channel until the other brings it: late there, and counted as received. */
+/* A number that one line lost is lost to the channel until the other brings it: late there, and counted as received. The
+ * stream itself may be another reader's afterwards. */
 static void merge(struct sequences *sequences, struct stream *stream, const struct numbers *numbers)
 {
     struct stream *merged = merged_of(sequences, stream);
-    if (merged)
-        catch_up(merged);
-    if (merged && follow(merged, numbers))
-        arrive(&sequences->arrivals[merged->channel - 1], stream->line, numbers);
+    uint32_t line = stream->line;
+    if (!merged)
+        return;
+    hold(sequences, merged);
+    catch_up(merged);
+    if (follow(merged, numbers))
+        arrive(&sequences->table->arrivals[merged->channel - 1], line, numbers);
 }
 
 #endif

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ingest.histogram import BUCKETS, Histogram
+from ingest.rings.gaps_python import Gaps, soon_before
 from ingest.rings.layout import AGAIN_NS, FAR_AHEAD, OUTSIDE_RUN, WINDOW
 
 
@@ -73,6 +74,7 @@ class SequencedStream:
     resets: int = 0
     heartbeats: int = 0
     missing: set[int] = field(default_factory=set)  # numbers of the window below ``expected`` that did not come
+    gaps: Gaps = field(default_factory=Gaps)
     latency: Latencies = field(default_factory=Latencies)
     sent: Latencies = field(default_factory=Latencies)
     nearest_ns: int | None = None
@@ -80,6 +82,7 @@ class SequencedStream:
     def start(self, numbers: Numbers) -> None:
         """Begins with a datagram: nothing before it counts."""
         self.missing.clear()
+        self.gaps.clear()
         self.first = self.expected = numbers.sequence
         self.newest_stamp = self.begun_stamp = numbers.stamp
         self.outside_run = 0
@@ -109,6 +112,7 @@ class SequencedStream:
     def late(self, numbers: Numbers) -> None:
         """Numbers behind the newest: lost before, or repeated."""
         old = min(numbers.count, self.expected - numbers.sequence)
+        self.gaps.close(numbers.sequence, numbers.sequence + old, 0)
         for number in range(numbers.sequence, numbers.sequence + old):
             if number not in self.missing:
                 self.duplicate += 1
@@ -121,6 +125,22 @@ class SequencedStream:
             self.advance(self.expected, numbers.count - old)
             self.newest_stamp = numbers.stamp
 
+    def filled(self, numbers: Numbers) -> bool:
+        """Behind the window, out of another ring: numbers that gaps still wait for. False where there are none of them."""
+        old = min(numbers.count, self.expected - numbers.sequence)
+        closed = self.gaps.close(numbers.sequence, numbers.sequence + old, numbers.stamp)
+        if not closed:
+            return False
+        count = sum(map(len, closed))
+        self.missing.difference_update(*closed)
+        self.received += count
+        self.lost -= count
+        self.duplicate += old - count
+        self.outside_run = 0
+        if numbers.count > old:
+            self.advance(self.expected, numbers.count - old)
+        return True
+
     def stray(self, numbers: Numbers) -> None:
         """A datagram far from the expected; many in a row are a new beginning."""
         self.outside += 1
@@ -130,7 +150,12 @@ class SequencedStream:
             self.start(numbers)
 
     def before_the_beginning(self, numbers: Numbers) -> bool:
-        """Older than the stream: what lay in a ring that was read later, or comes on the slower of two lines."""
+        """Older than the stream: what lay in a ring that was read later, or comes on the slower of two lines.
+
+        What came before the newest says nothing of a new beginning either.
+        """
+        if soon_before(numbers.stamp, self.newest_stamp):
+            return True
         return 0 < self.first - numbers.sequence <= WINDOW and numbers.stamp < self.begun_stamp + AGAIN_NS
 
     def begins_anew(self, numbers: Numbers) -> bool:
@@ -139,20 +164,32 @@ class SequencedStream:
             return True
         return numbers.begins and numbers.sequence < self.expected and numbers.stamp > self.begun_stamp + AGAIN_NS
 
+    def within(self, numbers: Numbers) -> bool:
+        """Whether the number can be of this sequence. One far ahead that came before its beginning is of that before."""
+        behind = self.expected - numbers.sequence
+        if behind > 0:
+            return behind <= WINDOW and numbers.sequence >= self.first
+        return -behind <= (WINDOW if soon_before(numbers.stamp, self.begun_stamp) else FAR_AHEAD)
+
     def follow(self, numbers: Numbers) -> bool:
         """Whether the datagram was within what is followed."""
         if not self.started:
             self.start(numbers)
             return True
         if numbers.epoch != self.epoch and numbers.epoch == self.former_epoch:
-            self.stray(numbers)
+            if soon_before(numbers.stamp, self.begun_stamp):
+                self.outside += 1
+            else:
+                self.stray(numbers)
             return False
         if self.begins_anew(numbers):
             self.resets += 1
             self.start(numbers)
             return True
         behind = self.expected - numbers.sequence
-        if behind > WINDOW or -behind > FAR_AHEAD or (behind > 0 and numbers.sequence < self.first):
+        if not self.within(numbers):
+            if behind > 0 and self.filled(numbers):
+                return False
             if self.before_the_beginning(numbers):
                 self.outside += 1
             else:
@@ -163,6 +200,8 @@ class SequencedStream:
         if behind > 0:
             self.late(numbers)
         else:
+            if behind:
+                self.gaps.open(self.expected, numbers.sequence, numbers.stamp)
             self.advance(numbers.sequence, numbers.count)
             self.newest_stamp = numbers.stamp
         return True

@@ -1,8 +1,8 @@
 /* Walks packet rings where they lie: no copy, no allocation, no system call per packet.
  *
  * Loaded by ctypes (which releases the interpreter's lock during a call), so nothing of Python is included here. One
- * translation unit in rooms: walk.h what is shared, sequence.h the accounting, datagram.h from a packet to its number, frames.h
- * the rings. ingest/rings/walk_python.py does the same in Python; tests hold the two to identical counters.
+ * translation unit in rooms: walk.h what is shared with Python, shared.h what readers share, sequence.h the accounting and gaps.h
+ * its memory, datagram.h from a packet to its number, frames.h the rings. ingest/rings/walk_python.py does the same in Python; tests hold the two to identical counters.
  */
 #define _GNU_SOURCE
 #include "frames.h"
@@ -37,7 +37,7 @@ EXPORT uint32_t quietcore_walk_size(uint32_t which)
 {
     const size_t sizes[] = {
         sizeof(struct ring), sizeof(struct reader), sizeof(struct sequences), sizeof(struct framing),
-        sizeof(struct stream), sizeof(struct line), sizeof(struct arrivals),
+        sizeof(struct stream), sizeof(struct line), sizeof(struct arrivals), sizeof(struct table),
     };
     return which < sizeof sizes / sizeof *sizes ? (uint32_t)sizes[which] : 0;
 }
@@ -114,7 +114,27 @@ EXPORT void quietcore_walk_prepare(struct sequences *sequences)
 /* Everything that is ready in one ring, at most one turn of it. Returns frames (V2) or blocks (V3). */
 EXPORT uint64_t quietcore_walk_drain(struct ring *ring, struct sequences *sequences)
 {
-    return ring->version == 2 ? drain_frames(ring, sequences) : drain_blocks(ring, sequences);
+    uint64_t units = ring->version == 2 ? drain_frames(ring, sequences) : drain_blocks(ring, sequences);
+    let_all(sequences);
+    return units;
+}
+
+/* A stream as it is now, while readers fill the table: all up to the bits of its window, or without histograms only what comes
+ * before them. And of a merged channel its arrivals without the window, where there is a place for them. Returns 0 where there
+ * is no such stream yet. */
+EXPORT uint32_t quietcore_walk_copy(
+    struct table *table, uint32_t place, struct stream *stream, struct arrivals *arrivals, uint32_t histograms)
+{
+    if (place >= __atomic_load_n(&table->used, __ATOMIC_ACQUIRE))
+        return 0;
+    struct stream *from = &table->streams[place];
+    if (!took_at_once(from))
+        queue_for(table, from);
+    memcpy(stream, from, histograms ? offsetof(struct stream, seen) : offsetof(struct stream, latency));
+    if (arrivals && stream->place & MERGED)
+        memcpy(arrivals, &table->arrivals[stream->channel - 1], offsetof(struct arrivals, tag));
+    give_back(from);
+    return 1;
 }
 
 static void wait_ns(uint64_t pause)

@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum {
-    ABI = 3,
+    ABI = 4,
     SUB_BUCKETS = 16, /* per power of two: a bucket is at most 6.25 % wide */
     BUCKETS = 592,    /* up to 2^40 ns, 18 minutes */
     STREAMS = 1024,
@@ -17,6 +17,8 @@ enum {
     WINDOW = 8192, /* sequence numbers behind the newest for which late and repeated are told apart */
     OUTSIDE_RUN = 16,
     NO_LINE = 2,
+    GAPS = 8, /* of a stream that are remembered; the longest of the last second, where there are more */
+    STREAM_PADDING = 1,
     UNTIMED = BUCKETS + 1, /* of a capture file: there is no reading to measure */
 };
 
@@ -74,6 +76,11 @@ struct framing {
     uint8_t flags[256]; /* of the byte at flag_offset: 0 accounted, 1 ignored, 2 begins anew */
 };
 
+/* Numbers that are missing: every one of them was counted as lost. stamp: of the datagram behind them. */
+struct gap {
+    uint64_t from, to, stamp;
+};
+
 struct stream {
     uint64_t next;         /* expected, where a datagram with that number needs nothing but counting; else NOTHING_NEXT */
     uint64_t newest_stamp; /* of the datagram with the highest number */
@@ -93,7 +100,12 @@ struct stream {
     int64_t nearest_ns;       /* the smallest difference of reading and send time; INT64_MAX: none yet */
     struct histogram latency, sent;
     uint64_t seen[WINDOW / 64];
+    struct gap gaps[GAPS];
+    uint32_t gap_count, reserved;
+    uint32_t ticket, turn; /* of those readers that want the stream: it is free where both are the same. See shared.h */
+    uint64_t apart[STREAM_PADDING]; /* no cache line belongs to two streams, which two readers may hold */
 };
+_Static_assert(sizeof(struct stream) % 64 == 0, "STREAM_PADDING");
 
 /* Where the common datagram finds its stream at once: by destination and port as they lie in its headers. */
 struct route {
@@ -115,18 +127,32 @@ struct arrivals {
     uint8_t line[WINDOW];
 };
 
+/* The streams: one table, whether one reader fills it or several. */
+struct table {
+    struct stream *streams;    /* STREAMS of them, in the order in which they were first seen */
+    struct arrivals *arrivals; /* merged_limit of them: whoever holds the channel's merged stream has its arrivals */
+    uint32_t merged_limit, used, merged_used;
+    uint32_t adding;  /* somebody makes a stream */
+    uint32_t waiting; /* readers that wait for a stream which another one holds */
+    uint32_t reserved;
+    uint16_t stream_slots[SLOTS]; /* place + 1; 0: free */
+};
+
+/* One reader's side of the accounting. */
 struct sequences {
     struct framing *framings;
     const struct framing *usual; /* that of the common way; NULL: none. Made by prepare */
-    struct stream *streams;    /* STREAMS of them, in the order in which they were first seen */
-    struct line *lines;        /* sorted by nothing: a few dozen, found by slots as streams are */
-    struct arrivals *arrivals; /* merged_limit of them */
-    uint32_t framing_count, line_count, merged_limit;
+    struct table *table;
+    struct line *lines; /* sorted by nothing: a few dozen, found by slots as streams are */
+    uint32_t framing_count, line_count;
     uint32_t others; /* framing + 1 of the datagrams that are on no line; 0: they are not accounted */
-    uint32_t used, merged_used;
+    uint32_t many;   /* other readers fill the same table: nothing of a stream is touched that this one does not hold */
     uint64_t unread, unfollowed, ignored;
-    struct route routes[ROUTES];
-    uint16_t stream_slots[SLOTS], line_slots[SLOTS]; /* place + 1; 0: free */
+    struct route routes[ROUTES];  /* where there are many readers, only of streams that are held */
+    uint16_t line_slots[SLOTS];   /* place + 1; 0: free */
+    uint16_t held[STREAMS];       /* places of the streams that this reader holds */
+    uint64_t holds[STREAMS / 64]; /* the same as bits */
+    uint32_t held_count, reserved;
 };
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "numbers in packets are swapped as on little-endian processors");

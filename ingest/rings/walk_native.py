@@ -3,6 +3,7 @@
 import ctypes
 import os
 from collections.abc import Sequence
+from typing import Self
 
 from ingest.rings.counters import NOTHING, Followed, Walked
 from ingest.rings.layout import Area, Following
@@ -20,7 +21,13 @@ class NativeWalker:
 
     name = "native"
 
-    def __init__(self, areas: Sequence[Area], following: Following | None = None, fixed_now_ns: int = 0) -> None:
+    def __init__(
+        self,
+        areas: Sequence[Area],
+        following: Following | None = None,
+        fixed_now_ns: int = 0,
+        shared: tuple[NativeSequences, int] | None = None,
+    ) -> None:
         self._native = load()
         self._rings = (Ring * len(areas))()
         # from_buffer holds an export of the memory: an mmap refuses to be closed before ours is
@@ -32,11 +39,21 @@ class NativeWalker:
             ring.stamp_kind, ring.super_bytes = area.stamp_kind, area.super_bytes
         self._addresses = [ctypes.addressof(ring) for ring in self._rings]
         self._tape: NativeTape | None = None
-        self._sequences = NativeSequences(following) if following is not None else None
-        self._followed = self._sequences.address if self._sequences is not None else None
-        if self._followed is not None:
-            self._native.quietcore_walk_prepare(self._followed)
+        if shared is None and following is not None:
+            shared = NativeSequences(following), 0
+        self._sequences = shared[0] if shared is not None else None
+        self._followed = shared[0].addresses[shared[1]] if shared is not None else None
         self._reader = Reader(rings=ctypes.addressof(self._rings), sequences=self._followed, count=len(areas))
+
+    @classmethod
+    def several(
+        cls, shares: Sequence[Sequence[Area]], following: Following | None = None, fixed_now_ns: int = 0
+    ) -> tuple[Self, ...]:
+        """One walker for each share of the rings, to be read by a thread each; one sequence accounting for all of them."""
+        if following is None:
+            return tuple(cls(areas, None, fixed_now_ns) for areas in shares)
+        sequences = NativeSequences(following, len(shares))
+        return tuple(cls(areas, None, fixed_now_ns, (sequences, place)) for place, areas in enumerate(shares))
 
     def drain(self) -> int:
         """See Walker."""

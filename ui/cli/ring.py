@@ -5,6 +5,7 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tuner.host.cpulist import CpuListError, parse_list
 from tuner.host.privileges import give_up
 from ui.cli.durations import duration
 from ui.cli.output import emit, say
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from ingest.rings.pcapng_writer import CaptureWriter
     from ingest.rings.source import Source
 
+_OF_LISTS = frozenset("0123456789,-")
+
 EPILOG = """\
 modes:
   latency     fixed frames, read every 100 us while packets come (default)
@@ -34,6 +37,22 @@ Ends at Ctrl-C or SIGTERM with the whole report. Needs CAP_NET_RAW.
 The best walker that runs here reads the rings, and all of them count the same: `native` was built at installation by a C
 compiler, `numpy` needs numpy (several times slower, cheap only where packets come in batches), `python` needs nothing (more
 than a microsecond a packet). QUIETCORE_WALKER=native|numpy|python insists on one. Capture files have no numpy walker.
+
+readers (--cpu LIST):
+  none, or one CPU  one reader walks all rings: only that one CPU is disturbed. Choose this first,
+                    and a housekeeping CPU: in throughput mode the native walker was measured at
+                    3 million packets/s without a loss
+  several CPUs      a reader on each. The ring of a core that is in the list is read on that very
+                    core, where its packets are in the caches; the other rings are dealt out, to
+                    whoever has the fewest. Choose this where one reader drops packets, and name
+                    the cores that receive (`core` in the report): each of them pays for its reader
+
+  Streams keep one sequence accounting, whichever readers see them. A stream that moves to another
+  core is read by two readers, not in order: until the end `lost` also counts what still lies in
+  the other ring. The two lines of a channel meet in one accounting, for which their readers take
+  turns: there, one reader is faster. Several readers need the native walker, for threads of the
+  other two take turns throughout (two of numpy were measured at 0.6 times the rate of one).
+  --write takes one reader.
 
 filters (--filter EXPRESSION, in quotes):
   ip ip6 arp udp tcp icmp igmp          a protocol; icmp is that of IPv4 and of IPv6
@@ -60,7 +79,7 @@ prints what to write. The file of feeds must be root's or yours, and writable by
   a = "233.54.12.111:26477"
   b = "233.49.196.111:26477"
 
-Several sources are read by one reader: `packet:eth2 packet:eth3 --feed itch` for the lines A (the first)
+Several sources are read together: `packet:eth2 packet:eth3 --feed itch` for the lines A (the first)
 and B (the second) of a channel. Then the report also has what both bring together, who was first and by
 how much; and of each gap what this host's own counters say of it.
 
@@ -80,6 +99,7 @@ capture files:
 examples:
   quietcore ring packet:eth2 --interval 1s
   quietcore ring packet:eth2 --seconds 10 --cpu 1 --feed moldudp64:30001 --json
+  quietcore ring packet:eth2 --mode throughput --cpu 4-7
   quietcore ring packet:eth2 --filter 'vlan 100 udp (dst 239.1.1.0/24 or [ff15::1]:30001)'
   quietcore ring packet:eth2 --feed infer --seconds 5
   quietcore ring packet:eth2 packet:eth3 --feed itch
@@ -94,7 +114,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mode", choices=("latency", "throughput"), help="see below (default: latency)")
     parser.add_argument("--seconds", metavar="N", type=duration, help="how long (default: until Ctrl-C)")
     parser.add_argument("--interval", metavar="S", type=duration, help="also report what came in each interval")
-    parser.add_argument("--cpu", metavar="N", type=_cpu, help="the CPU for the reader (default: wherever this process may run)")
+    parser.add_argument(
+        "--cpu",
+        metavar="LIST",
+        type=_cpus,
+        default=(),
+        help="where to read: one CPU, or several as 2,3 or 2-5 with a reader on each (default: one reader, on any CPU)",
+    )
     parser.add_argument(
         "--rings", metavar="N", type=_rings, help="rings, shared by receiving CPU (default: one for each CPU, up to 32 CPUs)"
     )
@@ -113,8 +139,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
 
 
-def _cpu(text: str) -> int:
-    return _number(text, 0, 16383, "a CPU number")
+def _cpus(text: str) -> tuple[int, ...]:
+    with contextlib.suppress(CpuListError):
+        if text.isascii() and not set(text) - _OF_LISTS and (cpus := parse_list(text)):
+            return tuple(sorted(cpus))
+    raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a list of CPUs, as 2 or 2,3 or 2-5")
 
 
 def _rings(text: str) -> int:
@@ -188,14 +217,16 @@ def _open(
             raise ValueError(f"{', '.join(wrong)}: for live sources only; a capture file is read to its end")
         if len(sources) > 1:
             raise ValueError("one capture file is read at a time, and none beside an interface")
-        return CaptureFile.open(sources[0].name, cpu=arguments.cpu, following=following)
+        if len(arguments.cpu) > 1:
+            raise ValueError("a capture file is read by one reader, in the file's order; name one CPU")
+        return CaptureFile.open(sources[0].name, cpu=next(iter(arguments.cpu), None), following=following)
     if writer is not None and len(sources) > 1:
         raise ValueError("--write takes the packets of one interface")
     return PacketRing.open(
         *(source.name for source in sources),
         mode=arguments.mode or "latency",
         rings=arguments.rings,
-        cpu=arguments.cpu,
+        cpus=arguments.cpu,
         following=following,
         promiscuous=arguments.promiscuous,
         stamps=arguments.stamps or "kernel",

@@ -82,10 +82,15 @@ def _notes(report: "RingReport") -> list[tuple[int, str]]:
 def _reader(report: "RingReport") -> list[str]:
     if report.capture is not None:
         return [f"the reader used {report.reader_cpu_ns / 1e9:.3f} s of CPU, last CPU {report.reader_cpu}"]
-    if report.seconds > 0:
-        share = report.reader_cpu_ns / report.seconds / 1e7
-        return [f"the reader used {share:.1f} % of a CPU, last CPU {report.reader_cpu}"]
-    return []
+    if report.seconds <= 0:
+        return []
+    shares = [(each, each.cpu_ns / report.seconds / 1e7) for each in report.readers]
+    if len(shares) == 1:
+        return [f"the reader used {share:.1f} % of a CPU, last CPU {each.cpu}" for each, share in shares]
+    return [
+        f"the reader on CPU {each.cpu} used {share:.1f} % of it, for {each.rings} ring{'s' if each.rings > 1 else ''}"
+        for each, share in shares
+    ]
 
 
 def _row(place: str, ring: "RingCounters") -> tuple[str, ...]:

@@ -89,6 +89,7 @@ int main(int argc, char **argv)
     uint64_t totals[4] = {0}, taped = 0;
     int nowhere = open("/dev/null", O_WRONLY);
     struct stream *streams = calloc(STREAMS, sizeof *streams);
+    struct table *table = malloc(sizeof *table);
     struct arrivals *arrivals = calloc(4, sizeof *arrivals);
     for (long round = atol(argv[2]); round; round--) {
         uint32_t version = 2 + any(2), units = 1 + any(6), size = version == 2 ? 128u << any(3) : 512u << any(4);
@@ -105,8 +106,9 @@ int main(int argc, char **argv)
             .scope_offset = any(60), .scope_width = any(9), .epoch_offset = any(60), .epoch_width = any(17),
             .high_offset = any(70), .high_mask = any(4) ? 0 : 0x70, .chain_offset = any(70), .chain_width = any(3) ? 0 : 2,
             .time_offset = any(70), .time_kind = any(4), .zero_unsequenced = any(2), .flag_offset = any(3) ? 0 : any(70)};
-        *sequences = (struct sequences){.framings = framings, .streams = streams, .lines = lines, .arrivals = arrivals,
-            .framing_count = 2, .line_count = any(2) ? 0 : 2, .merged_limit = 4, .others = any(3)};
+        *table = (struct table){.streams = streams, .arrivals = arrivals, .merged_limit = 4};
+        *sequences = (struct sequences){.framings = framings, .table = table, .lines = lines, .framing_count = 2,
+            .line_count = any(2) ? 0 : 2, .others = any(3), .many = any(2)};
         quietcore_walk_prepare(sequences);
         *ring = (struct ring){.memory = memory, .fixed_now_ns = 1000u * UINT64_C(1000000000) + any(2000000), .version = version,
             .unit_bytes = size, .units = units, .stamp_kind = any(4) ? 0 : 1u << 29, .super_bytes = any(3) ? 0 : any(2000)};
@@ -133,12 +135,12 @@ int main(int argc, char **argv)
             return 1;
         }
         totals[0] += ring->packets, totals[1] += ring->malformed_frames, totals[2] += ring->malformed_blocks;
-        for (uint32_t i = 0; i < sequences->used; i++)
+        for (uint32_t i = 0; i < table->used; i++)
             catch_up(&streams[i]), totals[3] += streams[i].expected - streams[i].behind;
-        memset(streams, 0, sequences->used * sizeof *streams), memset(arrivals, 0, sequences->merged_used * sizeof *arrivals);
+        memset(streams, 0, table->used * sizeof *streams), memset(arrivals, 0, table->merged_used * sizeof *arrivals);
         free(memory), free(ring), free(sequences), free(framings);
     }
-    free(streams), free(arrivals);
+    free(streams), free(arrivals), free(table);
     if (taped < 1000)
         return 1;
     printf("%llu %llu %llu %llu\n", (unsigned long long)totals[0], (unsigned long long)totals[1],

@@ -139,6 +139,7 @@ int main(int argc, char **argv)
     struct ring *ring = calloc(1, sizeof *ring);
     struct sequences *sequences = malloc(sizeof *sequences);
     struct stream *streams = calloc(STREAMS, sizeof *streams);
+    struct table *table = malloc(sizeof *table);
     for (long round = atol(argv[2]); round; round--) {
         size = 0;
         (any(2) ? make_pcap : make_pcapng)();
@@ -148,7 +149,8 @@ int main(int argc, char **argv)
         struct framing framing = {.sequence_offset = any(3) ? 10 : any(70), .sequence_width = any(2) ? 8 : 4,
             .count_offset = any(3) ? 18 : any(70), .count_width = any(2) ? 2 : 0, .big_endian = any(4) != 0,
             .time_offset = any(70), .time_kind = any(4)};
-        sequences->framings = &framing, sequences->streams = streams, sequences->framing_count = sequences->others = 1;
+        *table = (struct table){.streams = streams};
+        sequences->framings = &framing, sequences->table = table, sequences->framing_count = sequences->others = 1;
         quietcore_walk_prepare(sequences);
         capture->capacity = any(4) ? 300000 : 200;
         uint64_t at = 0;
@@ -168,13 +170,13 @@ int main(int argc, char **argv)
             at += moved;
         }
         totals[0] += ring->packets, totals[1] += ring->malformed_frames, totals[2] += ring->malformed_blocks;
-        for (uint32_t i = 0; i < sequences->used; i++)
+        for (uint32_t i = 0; i < table->used; i++)
             catch_up(&streams[i]), totals[3] += streams[i].expected - streams[i].behind;
-        memset(streams, 0, sequences->used * sizeof *streams);
+        memset(streams, 0, table->used * sizeof *streams);
         if (capture->ended >= CAPTURE_WHOLE && capture->ended <= CAPTURE_BROKEN)
             totals[3 + capture->ended]++;
     }
-    free(capture), free(ring), free(sequences), free(streams);
+    free(capture), free(ring), free(sequences), free(streams), free(table);
     for (int i = 0; i < 7; i++)
         printf("%llu ", (unsigned long long)totals[i]);
     puts("");

@@ -1,7 +1,8 @@
 /* Sends numbered MoldUDP64-like datagrams out of one interface at a paced rate: the tests' own load.
  *
- * usage: sender INTERFACE PACKETS PER_SECOND BYTES [STREAMS [CPU [FIRST]]]
- * Prints how many packets were sent. The packets of a stream are numbered from FIRST (1), one message each; CPU -1: any.
+ * usage: sender INTERFACE PACKETS PER_SECOND BYTES [STREAMS [CPU [FIRST [OTHER EVERY PORT]]]]
+ * Prints how many packets were sent. The packets of a stream are numbered from FIRST (1), one message each; CPU -1: any. After
+ * EVERY packets the sender moves to the CPU OTHER, and back (0: it stays). The streams go to the ports from PORT (30001) on.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -54,6 +55,14 @@ static void make(uint8_t *frame, int bytes)
     put(frame + 60, 1, 2);
 }
 
+static void move_to(int cpu)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    sched_setaffinity(0, sizeof set, &set);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 5)
@@ -63,12 +72,11 @@ int main(int argc, char **argv)
     if (bytes < 62 || bytes > LARGEST || streams < 1 || rate < 1)
         return 2;
     uint64_t first = argc > 7 ? strtoull(argv[7], NULL, 10) : 1;
-    if (argc > 6 && atoi(argv[6]) >= 0) {
-        cpu_set_t set;
-        CPU_ZERO(&set);
-        CPU_SET(atoi(argv[6]), &set);
-        sched_setaffinity(0, sizeof set, &set);
-    }
+    int cpu = argc > 6 ? atoi(argv[6]) : -1, other = argc > 8 ? atoi(argv[8]) : -1;
+    uint64_t every = argc > 9 ? strtoull(argv[9], NULL, 10) : 0, port = argc > 10 ? strtoull(argv[10], NULL, 10) : 30001;
+    uint64_t moves = 0;
+    if (cpu >= 0)
+        move_to(cpu);
     int fd = socket(AF_PACKET, SOCK_RAW, 0), bypass = 1;
     struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex(argv[1])};
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address)) {
@@ -95,16 +103,18 @@ int main(int argc, char **argv)
             continue;
         }
         for (uint64_t i = 0; i < count; i++) {
-            put(frames[i] + UDP_AT + 2, 30001 + (sent + i) % (uint64_t)streams, 2);
+            put(frames[i] + UDP_AT + 2, port + (sent + i) % (uint64_t)streams, 2);
             put(frames[i] + SEQUENCE_AT, (sent + i) / (uint64_t)streams + first, 8);
         }
         int done = sendmmsg(fd, messages, (unsigned)count, 0);
-        if (done > 0)
+        if (done > 0) {
             sent += (uint64_t)done;
-        else if (errno != ENOBUFS && errno != EAGAIN) {
+        } else if (errno != ENOBUFS && errno != EAGAIN) {
             perror("sender");
             break;
         }
+        if (every && sent / every > moves)
+            move_to(++moves % 2 ? other : cpu);
     }
     printf("%llu\n", (unsigned long long)sent);
     return sent == packets ? 0 : 1;

@@ -313,11 +313,11 @@ def test_a_reader_of_intervals_that_gives_up_ends_the_thread(pair: VethPair) -> 
 
 def test_the_reader_runs_where_it_is_told(pair: VethPair) -> None:
     cpu = max(os.sched_getaffinity(0))
-    with opened(pair, cpu=cpu) as ring:
+    with opened(pair, cpus=[cpu]) as ring:
         list(ring.run(0.1))
         assert ring.report().reader_cpu == cpu
     assert len(os.sched_getaffinity(0)) > 1 or cpu_numbers() == 1  # the caller's own affinity is untouched
-    with opened(pair, cpu=16_000) as ring, pytest.raises(RingError, match="CPU 16000"):
+    with opened(pair, cpus=[16_000]) as ring, pytest.raises(RingError, match="CPU 16000"):
         list(ring.run(0.1))
 
 

@@ -1,4 +1,4 @@
-"""walk.c under AddressSanitizer and UndefinedBehaviorSanitizer, on rings that lie about themselves."""
+"""walk.c under the sanitizers: of addresses and undefined behaviour, on rings that lie about themselves; and of threads."""
 
 import shutil
 import subprocess
@@ -21,14 +21,20 @@ def corrupt_capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return sanitized("corrupt_capture", tmp_path_factory)
 
 
-def sanitized(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module")
+def racing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sanitized("racing", tmp_path_factory, "-fsanitize=thread", "-pthread")
+
+
+def sanitized(name: str, tmp_path_factory: pytest.TempPathFactory, *sanitizers: str) -> Path:
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler")
     program = tmp_path_factory.mktemp("sanitized") / name
-    flags = [*WARNINGS, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-I{WALK}"]
+    sanitizers = sanitizers or ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    flags = [*WARNINGS, "-O1", "-g", *sanitizers, f"-I{WALK}"]
     built = subprocess.run([compiler, *flags, "-o", program, HERE / f"{name}.c"], capture_output=True, text=True)
-    if built.returncode and "-lasan" in built.stderr:
+    if built.returncode and ("-lasan" in built.stderr or "-ltsan" in built.stderr):
         pytest.skip("the compiler has no sanitizers")
     assert built.returncode == 0, built.stderr
     return program
@@ -50,6 +56,18 @@ def test_no_read_beyond_a_piece_of_a_capture(corrupt_capture: Path, seed: int) -
     counts = [int(word) for word in ran.stdout.split()]
     assert len(counts) == 7
     assert min(counts) > 300, f"one of packets, malformed, numbers, whole, cut, broken files was hardly met: {counts}"
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_readers_of_the_same_streams_do_not_race(racing: Path, seed: int) -> None:
+    ran = subprocess.run([racing, str(seed), "6"], capture_output=True, text=True, timeout=100)
+    if "unexpected memory mapping" in ran.stderr:
+        pytest.skip("ThreadSanitizer does not run with this kernel's address space layout")
+    assert ran.returncode == 0, ran.stderr
+    assert "data race" not in ran.stderr
+    counts = [int(word) for word in ran.stdout.split()]
+    assert len(counts) == 4
+    assert min(counts) > 300, f"one of received, lost, on both lines, copied was hardly met: {counts}"
 
 
 def test_compiles_without_a_warning(tmp_path: Path) -> None:

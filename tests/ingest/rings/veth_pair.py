@@ -30,9 +30,18 @@ class VethPair:
     into: str = "qcinto"
 
     def start(
-        self, packets: int, rate: int, size: int = 128, streams: int = 1, cpu: int = -1, first: int = 1, backwards: bool = False
+        self,
+        packets: int,
+        rate: int,
+        size: int = 128,
+        streams: int = 1,
+        cpu: int = -1,
+        first: int = 1,
+        backwards: bool = False,
+        moves: tuple[int, int] = (-1, 0),  # to which CPU and back, after how many packets each time
+        port: int = 30001,
     ) -> "subprocess.Popen[str]":
-        words = [self.into if backwards else self.out, packets, rate, size, streams, cpu, first]
+        words = [self.into if backwards else self.out, packets, rate, size, streams, cpu, first, *moves, port]
         where = ["ip", "netns", "exec", self.far if backwards else self.near]
         return subprocess.Popen([*where, self.sender, *map(str, words)], stdout=subprocess.PIPE, text=True)
 
