@@ -15,8 +15,9 @@ from typing import ClassVar
 
 from tuner.host.cpulist import CpuSet, format_list, format_mask, parse_list
 from tuner.host.host import Inventory
-from tuner.host.irqs import IRQ_ROOT, Irq, read_affinity, read_default_affinity
+from tuner.host.irqs import IRQ_ROOT, Irq, of_queue, read_affinity, read_default_affinity
 from tuner.host.text import printable
+from tuner.knobs.channels import queues_to_come
 from tuner.knobs.knob import About, Gone, Json, KernelManaged, Knob, Reading, State, Unsupported
 from tuner.language.entry import PART, Entry, Family
 from tuner.language.request import Request
@@ -71,11 +72,14 @@ class IrqAffinity(Knob):
         self._ask(inventory, _find(inventory, identity), parse_list(str(wanted)))
 
     def restore(self, inventory: Inventory, identity: str, undo: Json) -> None:
-        """Asks for the saved CPUs."""
-        self._ask(inventory, _find(inventory, identity), parse_list(str(undo)))
+        """Asks for the saved CPUs; an interrupt that came with more channels has none, and goes with them."""
+        if undo is not None:
+            self._ask(inventory, _find(inventory, identity), parse_list(str(undo)))
 
     def same(self, left: Json, right: Json) -> bool:
-        """Equal sets of CPUs."""
+        """Equal sets of CPUs; nothing was there before an interrupt came, and whatever it has is as good."""
+        if left is None or right is None:
+            return True
         return parse_list(str(left)) == parse_list(str(right))
 
     def _ask(self, inventory: Inventory, irq: Irq, cpus: CpuSet) -> None:
@@ -144,23 +148,50 @@ def _find(inventory: Inventory, identity: str) -> Irq:
 
 def _ask(request: Request) -> None:
     placed: set[str] = set()
+    irqs = _to_come(request)
     for place, setting in request.profile.below("irq").items():
         if place != ("default",):
-            _queues(request, place[0], setting, placed)
+            _queues(request, irqs, place[0], setting, placed)
     default = request.profile.get("irq", "default")
     if default is None:
         return
     cpus = format_list(request.cpus(default))
     request.wish("irq.default_affinity", "host", "default", cpus, default)
-    for irq in request.inventory.irqs:
+    for irq in irqs:
         if irq.identity not in placed:
-            request.wish("irq.affinity", irq.label, irq.identity, cpus, default)
+            request.wish("irq.affinity", irq.label, irq.identity, cpus, default, **_options(irq))
 
 
-def _queues(request: Request, part: str, setting: Setting, placed: set[str]) -> None:
+def _options(irq: Irq) -> dict[str, Json]:
+    return {"awaits": "nic.channels"} if irq.number < 0 else {}
+
+
+def _to_come(request: Request) -> list[Irq]:
+    """The interrupts that there will be once the plan's channels are: without those that go, or never fire any more, and with
+    those that come, whose number nobody knows yet (-1).
+    """
+    irqs = list(request.inventory.irqs)
+    for nic in request.inventory.nics:
+        counts = queues_to_come(request, nic)
+        if counts is None:
+            continue
+        own = [irq for irq in irqs if irq.device == nic.name and irq.queue is not None]
+        irqs = [irq for irq in irqs if irq not in own]
+        names = {}
+        for irq in own:
+            limit = counts[0 if irq.receives else 1]
+            for queue in range(limit):
+                names.setdefault(of_queue(irq, queue).identity, of_queue(irq, queue))
+            if (irq.queue or 0) < limit:
+                names[irq.identity] = irq
+        irqs += names.values()
+    return irqs
+
+
+def _queues(request: Request, irqs: list[Irq], part: str, setting: Setting, placed: set[str]) -> None:
     nic, spread = request.bindings[part], setting.value.get("spread", "one-each")
     cpus = sorted(request.cpus(setting, setting.value["cores"]))
-    own = [irq for irq in request.inventory.irqs if irq.device == nic]
+    own = [irq for irq in irqs if irq.device == nic]
     # a NIC with one vector for everything has no queue of its own to name
     queues = sorted([irq for irq in own if irq.queue is not None] or own, key=lambda irq: (irq.queue or 0, irq.number))
     if not queues:
@@ -168,7 +199,7 @@ def _queues(request: Request, part: str, setting: Setting, placed: set[str]) -> 
     for irq in queues:
         if cpus:
             chosen = [cpus[(irq.queue or 0) % len(cpus)]] if spread == "one-each" else cpus
-            request.wish("irq.affinity", irq.label, irq.identity, format_list(chosen), setting)
+            request.wish("irq.affinity", irq.label, irq.identity, format_list(chosen), setting, **_options(irq))
             placed.add(irq.identity)
 
 
