@@ -20,20 +20,42 @@ Command = Callable[..., tuple[int, dict[str, Any]]]
 
 HEAD = 'summary = "x"\n[bind]\nfeed = "nic"\n'
 # driver -> settings of [nic.feed], and knobs that must change by them
-PROFILES = {
+PROFILES: dict[str, tuple[str, set[str]]] = {
     "virtio_net": (
-        "channels = { combined = 2 }\nfeatures = { gro = false }\n[irq]\nfeed = '2-3'\n",
+        """
+channels = { combined = 2 }
+features = { gro = false }
+[irq]
+feed = "2-3"
+""",
         {"nic.channels.combined", "nic.features.rx-gro", "irq.affinity"},
     ),
-    "vmxnet3": ("rings = { rx = 1024, tx = 1024 }\nfeatures = { lro = false, gro = false }\n", {"nic.rings.rx", "nic.features.rx-gro"}),
+    "vmxnet3": (
+        """
+rings = { rx = 2048, tx = 1024 }
+features = { lro = false, gro = false }
+""",
+        {"nic.rings.rx", "nic.features.rx-gro"},
+    ),
     "e1000e": (
-        "coalesce = { rx_usecs = 125 }\npause = { autoneg = false, rx = false, tx = false }\nprivate_flags = { s0ix-enabled = true }\n"
-        "features = { rxvlan = false }\n",
-        {"nic.coalesce.rx_usecs", "nic.pause.rx", "nic.pause.tx", "nic.pause.autoneg"},
+        """
+coalesce = { rx_usecs = 125 }
+pause = { autoneg = false, rx = false, tx = false }
+features = { rxvlan = false }
+""",
+        {"nic.coalesce.rx_usecs", "nic.pause.rx", "nic.pause.tx", "nic.pause.autoneg", "nic.features.rx-vlan-hw-parse"},
     ),
     "igb": (
-        "channels = { combined = 2 }\ncoalesce = { rx_usecs = 0 }\npause = { autoneg = false, rx = false, tx = false }\n"
-        "private_flags = { legacy-rx = true }\nfeatures = { ntuple = true, gro = false }\n[irq]\nfeed = '2-3'\ndefault = '0-1'\n",
+        """
+channels = { combined = 2 }
+coalesce = { rx_usecs = 0 }
+pause = { autoneg = false, rx = false, tx = false }
+private_flags = { legacy-rx = true }
+features = { ntuple = true, gro = false }
+[irq]
+feed = "2-3"
+default = "0-1"
+""",
         {"nic.channels.combined", "nic.coalesce.rx_usecs", "nic.pause.rx", "nic.private_flags.legacy-rx", "irq.affinity"},
     ),
 }
@@ -118,11 +140,30 @@ def nic_drivers(nics: list[tuple[str, str]], command: Command, check: Check) -> 
         check("everything is as it was", not left, left)
 
 
+def refused(nic: str, peer: str, settings: str, word: str, command: Command, check: Check) -> None:
+    """What this driver takes from nobody: told, and everything put back that was changed before it."""
+    carrier(nic, peer)
+    before = everything(nic)
+    path = f"/run/{nic}-refused.toml"
+    pathlib.Path(path).write_text(f"{HEAD}[nic.feed]\n{settings}")
+    status, applied = command("apply", path, "--bind", f"feed={nic}", "--allow", "link")
+    check(f"{nic}: {settings.splitlines()[-1]} is refused", status in (1, 5) and word in applied["error"], applied.get("error"))
+    carrier(nic, peer)
+    now = everything(nic)
+    check("and nothing of it is left", before == now, {key: (before[key], now[key]) for key in now if before[key] != now[key]})
+
+
 def main() -> int:
     from tests.lab.guest import check, command, failures
 
     pairs = [(name, name[:-1] + "1") for name in sys.argv[1:]]
     nic_drivers(pairs, command, check)
+    if ("e1e0", "e1e1") in pairs:
+        settings = "pause = { autoneg = false, tx = false }\nprivate_flags = { s0ix-enabled = true }\n"
+        refused("e1e0", "e1e1", settings, "s0ix-enabled", command, check)
+    if ("igb0", "igb1") in pairs:
+        refused("igb0", "igb1", "coalesce = { rx_usecs = 2 }\n", "igb refuses 2", command, check)
+        refused("igb0", "igb1", "channels = { combined = 4 }\ncoalesce = { tx_usecs = 7 }\n", "tx_usecs", command, check)
     return 1 if failures else 0
 
 

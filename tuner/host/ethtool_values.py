@@ -185,7 +185,9 @@ def supported_coalesce(ifname: str) -> frozenset[str] | None:
     if family is None:
         return None
     device = netlink.attribute(_DEVICE, ifname.encode("utf-8", "surrogateescape") + b"\0")
-    answers = netlink.ask(netlink.GENERIC, family, bytes((_COALESCE_GET, 1, 0, 0)) + netlink.attribute(_HEADER | 0x8000, device))
+    answers = netlink.ask(
+        netlink.GENERIC, family, bytes((_COALESCE_GET, 1, 0, 0)) + netlink.attribute(_HEADER | 0x8000, device)
+    )
     there = {kind for _, content in answers for kind, _ in netlink.attributes(content[4:])}
     return frozenset(name for name, (_, number) in COALESCE_FIELDS.items() if number in there)
 

@@ -124,7 +124,7 @@ def queue_of(action: str, device: str = "") -> int | None:
 
 
 def of_queue(irq: Irq, queue: int) -> Irq:
-    """The interrupt that its driver would ask for to serve another queue of the same NIC: its name says which, no more is known.
+    """The interrupt that its driver would ask for to serve another queue of the same NIC: by its name, no more is known.
 
     Raises:
         ValueError: this one serves no queue.

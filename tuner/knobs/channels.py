@@ -1,13 +1,13 @@
 """``nic.channels.combined``, ``.rx`` and ``.tx``: how many queues a NIC has.
 
-Source: ETHTOOL_GCHANNELS / ETHTOOL_SCHANNELS, net/ethtool/channels.c. Another number is more than a number: the driver gives its
-vectors back and asks for others, so interrupts come and go, affinities are its own again, the RSS table is dealt out anew, and
-the attributes of queues that went are forgotten (net/core/net-sysfs.c). What is gone cannot be saved by those who look at what
-is there; so the old table and the old queues' attributes go into this knob's own undo.
+Source: ETHTOOL_GCHANNELS / ETHTOOL_SCHANNELS, net/ethtool/channels.c. Another number is more than a number: the driver gives
+its vectors back and asks for others, so interrupts come and go, affinities are its own again, the RSS table is dealt out anew,
+and the attributes of queues that went are forgotten (net/core/net-sysfs.c). What is gone cannot be saved by those who look at
+what is there; so the old table and the old queues' attributes go into this knob's own undo.
 """
 
 import errno
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 from tuner.host.ethtool_values import CHANNELS, Values
@@ -107,7 +107,7 @@ class CombinedChannels(ChannelCount):
         "with them every affinity; the RSS table is dealt out over the new number",
         undo="the old number, the RSS table, the attributes of the queues that come back, and every affinity",
         quirks=_QUIRKS,
-        source="include/uapi/linux/ethtool.h (struct ethtool_channels), net/ethtool/channels.c, Documentation/networking/scaling.rst",
+        source="net/ethtool/channels.c, drivers/net/ethernet, Documentation/networking/scaling.rst",
     )
 
 

@@ -1,8 +1,8 @@
 """``nic.coalesce.*``: how long a NIC waits, and for how many packets, before it interrupts.
 
-Source: ETHTOOL_GCOALESCE / ETHTOOL_SCOALESCE, net/ethtool/coalesce.c, and the drivers (6.12), which mean different things by one
-number: see ``_SPECIAL``. All values that a profile names go in one request: most drivers refuse some states between (no time and
-no packet to wait for; times while the driver adapts them).
+Source: ETHTOOL_GCOALESCE / ETHTOOL_SCOALESCE, net/ethtool/coalesce.c, and the drivers (6.12), which mean different things by
+one number: see ``_SPECIAL``. All values that a profile names go in one request: most drivers refuse some states between (no
+time and no packet to wait for; times while the driver adapts them).
 """
 
 from collections.abc import Mapping

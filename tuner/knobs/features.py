@@ -1,8 +1,8 @@
 """``nic.features.*``: what a NIC, and the stack above it, does with packets on its own (``ethtool -k``).
 
 Source: ETHTOOL_GFEATURES / ETHTOOL_SFEATURES, net/core/dev.c (__netdev_update_features), net/ethtool/common.c (names). Three
-things are told apart: what was asked for, what is in force, and what nobody may ask for (``[fixed]``). A feature may be asked for
-and not be in force: another one that it needs is off (netdev_fix_features), or a bond, a bridge or an XDP program forbids it.
+things are told apart: what was asked for, what is in force, and what nobody may ask for (``[fixed]``). A feature may be asked
+for and not be in force: another one that it needs is off (netdev_fix_features), or a bond, a bridge or XDP forbids it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,8 +48,10 @@ KNOWN = (
     "tx-udp_tnl-csum-segmentation", "tx-udp_tnl-segmentation", "tx-vlan-hw-insert", "tx-vlan-stag-hw-insert",
 )  # fmt: skip
 # What the core does in software, or a descriptor says packet by packet: no driver resets for it.
-_SOFT = ("rx-gro", "rx-gro-list", "rx-udp-gro-forwarding", "tx-nocache-copy", "tx-*segmentation", "tx-checksum-*", "tx-scatter*",
-         "tx-gso-list")  # fmt: skip
+_SOFT = (
+    "rx-gro", "rx-gro-list", "rx-udp-gro-forwarding", "tx-nocache-copy", "tx-*segmentation", "tx-checksum-*", "tx-scatter*",
+    "tx-gso-list",
+)  # fmt: skip
 
 
 class FeatureSwitch(Knob):
@@ -58,8 +60,8 @@ class FeatureSwitch(Knob):
     family: ClassVar[str] = "nic.features"
     about: ClassVar[About] = About(
         "What the NIC and the stack do with packets on their own: merging, splitting, checksums, steering",
-        "On a feed: gro, lro and gro_hw off, for they hold packets back to merge them. Where orders leave by TCP: tso, gso, gro "
-        "and lro off, so that a segment leaves when it is written. ntuple on where rules steer groups to queues. On elsewhere",
+        "On a feed gro, lro and gro_hw off, for they hold packets back to merge them. Where orders leave by TCP: tso, gso, "
+        "gro and lro off, so that a segment leaves when it is written. ntuple on where rules steer groups. On elsewhere",
         "ethtool -k IF",
         effective="ethtool -k IF shows what is in force, and [requested on] where that is not what was asked for",
         risk="gro, gso, tso and checksums: none. lro, gro_hw, rxvlan, rxhash, ntuple and the like: many drivers reset",
@@ -82,7 +84,9 @@ class FeatureSwitch(Knob):
             raise Unsupported(f"this kernel knows no feature {name}")
         note = f"[fixed]: {driver_of(nic)} lets nobody change it" if row.fixed else ""
         if not row.fixed and row.requested != row.active:
-            note = "asked for and not in force: a feature that it needs is off, or a bond, a bridge or an XDP program forbids it"
+            note = (
+                "asked for and not in force: a feature that it needs is off, or a bond, a bridge or an XDP program forbids it"
+            )
             note = note if row.requested else "in force though switched off: something above this NIC holds it"
         return Reading(now=row.active if row.fixed else row.requested, effective=row.active, managed=row.fixed, note=note)
 

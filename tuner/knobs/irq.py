@@ -167,8 +167,9 @@ def _options(irq: Irq) -> dict[str, Json]:
 
 
 def _to_come(request: Request) -> list[Irq]:
-    """The interrupts that there will be once the plan's channels are: without those that go, or never fire any more, and with
-    those that come, whose number nobody knows yet (-1).
+    """The interrupts that there will be once the plan's channels are.
+
+    Without those that go, or never fire any more, and with those that come, whose number nobody knows yet (-1).
     """
     irqs = list(request.inventory.irqs)
     for nic in request.inventory.nics:
@@ -177,7 +178,7 @@ def _to_come(request: Request) -> list[Irq]:
             continue
         own = [irq for irq in irqs if irq.device == nic.name and irq.queue is not None]
         irqs = [irq for irq in irqs if irq not in own]
-        names = {}
+        names: dict[str, Irq] = {}
         for irq in own:
             limit = counts[0 if irq.receives else 1]
             for queue in range(limit):

@@ -20,7 +20,7 @@ from tuner.profile import Place, Setting
 
 _PAUSE_QUIRKS = (
     "igb, igc, e1000e, ixgbe: with autoneg on, rx and tx are the partner's, too, and what is asked for here is not kept",
-    "igb and ixgbe drop for want of descriptors only while pause is off and there are several queues: another counter shows loss",
+    "igb and ixgbe drop for want of descriptors only without pause and with several queues: another counter shows loss",
     "i40e and ice refuse another autoneg here (ethtool -s IF autoneg does it), mlx5 has none",
     "i40e agrees anew with its partner: seconds without carrier; igb and ixgbe take the device down and up",
 )
@@ -65,7 +65,7 @@ class PauseTransmit(PauseValue):
     key: ClassVar[str] = "tx"
     about: ClassVar[About] = About(
         "Whether the NIC asks its partner to stop sending when it cannot keep up",
-        "Off on a feed: what this host drops can be counted here; a switch that was stopped drops for everybody behind it, unseen",
+        "Off on a feed: what this host drops can be counted here; a switch that was stopped drops for all behind it, unseen",
         "ethtool -a IF",
         risk="as nic.pause.rx",
         quirks=_PAUSE_QUIRKS,
@@ -190,7 +190,7 @@ class ReceiveCopybreak(DriverValue):
     family: ClassVar[str] = "nic.rx_copybreak"
     about: ClassVar[About] = About(
         "Bytes up to which a received packet is copied out of its buffer, which stays with the NIC",
-        "The driver's default, unless a measurement says otherwise: market data is short, and copying it costs less than a page",
+        "The driver's default, unless a measurement says otherwise: market data is short, copying it costs less than a page",
         "ethtool --get-tunable IF rx-copybreak",
         quirks=("ena, enic, gve, hns3, mlx4 and some others have it; most do not",),
         source="net/ethtool/ioctl.c (ETHTOOL_GTUNABLE), drivers/net/ethernet",
@@ -213,7 +213,11 @@ def _ask(request: Request) -> None:
             )
     for part, settings in parts_of(request, "private_flags").items():
         nic = request.nic(part)
-        rows = [(f"nic.private_flags.{n}", f"{nic.identity} {n}", n, s.value, s) for n, s in settings.items() if _named(request, n, s)]
+        rows = [
+            (f"nic.private_flags.{n}", f"{nic.identity} {n}", n, s.value, s)
+            for n, s in settings.items()
+            if _named(request, n, s)
+        ]
         wish_together(request, nic, PRIVATE_FLAGS, rows, _now(request, nic, PRIVATE_FLAGS))
 
 
