@@ -123,21 +123,6 @@ def queue_of(action: str, device: str = "") -> int | None:
     return int(match[1]) if match else None
 
 
-def of_queue(irq: Irq, queue: int) -> Irq:
-    """The interrupt that its driver would ask for to serve another queue of the same NIC: by its name, no more is known.
-
-    Raises:
-        ValueError: this one serves no queue.
-    """
-    served = re.sub(rf"(?:^|(?<=-)){re.escape(irq.device)}(?=[-@]|$)", "", irq.action, count=1) if irq.device else irq.action
-    match = _QUEUE.search(served)
-    if match is None or irq.queue is None:
-        raise ValueError(f"{irq.action} serves no queue")
-    tail = served[match.start(1) :]
-    action = irq.action.removesuffix(tail) + str(queue) + tail[len(match[1]) :]
-    return replace(irq, number=-1, action=action, actions=(action,), queue=queue, requested=frozenset(), effective=frozenset())
-
-
 def _action_directories(files: HostFiles, number: int) -> tuple[str, ...]:
     base = f"{IRQ_ROOT}/{number}"
     return tuple(e for e in files.entries(base) if e not in _FILES and os.path.isdir(files.path(f"{base}/{e}")))

@@ -4,7 +4,7 @@ What resets a device comes first, since it makes the device forget the rest; who
 stack is tuned. Source of the order: drivers re-create interrupts on ring changes, and partitions reset affinities.
 """
 
-from tuner.knobs import channels, coalesce, device, features, irq, isolation, link, rings, sysctl
+from tuner.knobs import channels, coalesce, device, features, irq, irq_queues, isolation, link, rings, sysctl
 from tuner.knobs.knob import Knob
 from tuner.language.entry import Entry, Family
 
@@ -15,6 +15,7 @@ FAMILIES: tuple[Family, ...] = (
     link.FAMILY,
     coalesce.FAMILY,
     irq.FAMILY,
+    irq_queues.FAMILY,
     isolation.FAMILY,
     device.FAMILY,
     sysctl.FAMILY,

@@ -143,8 +143,8 @@ class TransmitChannels(ChannelCount):
     )
 
 
-def queues_to_come(request: Request, nic: Nic) -> tuple[int, int] | None:
-    """(queues that will receive, queues that will send) once the plan is applied; None where it does not ask for any number."""
+def queues_to_come(request: Request, nic: Nic) -> int | None:
+    """How many queues there will be once the plan is applied; None where it asks for no number that this NIC can have."""
     asked = {w.knob.rpartition(".")[2]: w.wanted for w in request.wishes if _counts(w.knob) and w.identity == nic.identity}
     try:
         now: Values = read_group(request.inventory, nic, CHANNELS) if asked else {}
@@ -153,8 +153,7 @@ def queues_to_come(request: Request, nic: Nic) -> tuple[int, int] | None:
     if not now or nic.driver in _SHOWN_ONLY:
         return None
     count = {name: int(value) for name, value in (now | {k: v for k, v in asked.items() if k in now}).items()}
-    both = count.get("combined", 0)
-    return both + count.get("rx", 0), both + count.get("tx", 0)
+    return count.get("combined", 0) + max(count.get("rx", 0), count.get("tx", 0))
 
 
 def _counts(knob: str) -> bool:

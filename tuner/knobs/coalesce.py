@@ -65,15 +65,20 @@ class CoalesceValue(DriverValue):
         return "ok-rounded" if "usecs" in self.key and now in rounded(want) else "differs"
 
     def restore(self, inventory: Inventory, identity: str, undo: Json) -> None:
-        """The saved value alone; where the driver refuses that, together with all others as they were."""
+        """The saved value alone; where the driver refuses that, while it does not adapt, else with all others as they were."""
         try:
             super().restore(inventory, identity, undo["value"])
         except OSError:
             now = read_group(inventory, find_nic(inventory, identity), COALESCE)
+            adapting = {name: on for name, on in now.items() if name.startswith("adaptive") and on and name != self.key}
             before = {name: value for name, value in undo["all"].items() if name in now}
-            if before == {self.key: undo["value"]}:
+            if adapting:
+                self._set(inventory, identity, dict.fromkeys(adapting, False) | {self.key: undo["value"]})
+                self._set(inventory, identity, adapting)
+            elif len(before) > 1:
+                self._set(inventory, identity, before)
+            else:
                 raise
-            self._set(inventory, identity, before)
 
 
 def rounded(usecs: int) -> frozenset[int]:

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from tuner.host.cpulist import CpuSet, format_list, format_mask, parse_list
 from tuner.host.host import Inventory
-from tuner.host.irqs import IRQ_ROOT, Irq, of_queue, read_affinity, read_default_affinity
+from tuner.host.irqs import IRQ_ROOT, Irq, read_affinity, read_default_affinity
 from tuner.host.text import printable
 from tuner.knobs.channels import queues_to_come
 from tuner.knobs.knob import About, Gone, Json, KernelManaged, Knob, Reading, State, Unsupported
@@ -69,33 +69,15 @@ class IrqAffinity(Knob):
     def write(self, inventory: Inventory, identity: str, wanted: Json, options: Mapping[str, Json]) -> None:
         """Asks for the wanted CPUs, and waits a moment for the vector to move."""
         del options
-        self._ask(inventory, _find(inventory, identity), parse_list(str(wanted)))
+        place_irq(inventory, _find(inventory, identity), parse_list(str(wanted)))
 
     def restore(self, inventory: Inventory, identity: str, undo: Json) -> None:
-        """Asks for the saved CPUs; an interrupt that came with more channels has none, and goes with them."""
-        if undo is not None:
-            self._ask(inventory, _find(inventory, identity), parse_list(str(undo)))
+        """Asks for the saved CPUs."""
+        place_irq(inventory, _find(inventory, identity), parse_list(str(undo)))
 
     def same(self, left: Json, right: Json) -> bool:
-        """Equal sets of CPUs; nothing was there before an interrupt came, and whatever it has is as good."""
-        if left is None or right is None:
-            return True
+        """Equal sets of CPUs."""
         return parse_list(str(left)) == parse_list(str(right))
-
-    def _ask(self, inventory: Inventory, irq: Irq, cpus: CpuSet) -> None:
-        files = inventory.host.files
-        # the number may serve another device by now
-        if irq.action and "/" not in irq.action and not files.exists(f"{IRQ_ROOT}/{irq.number}/{irq.action}"):
-            raise Gone(f"interrupt {irq.number} no longer serves {irq.action}")
-        try:
-            files.write(f"{IRQ_ROOT}/{irq.number}/smp_affinity_list", format_list(cpus))
-        except OSError as error:
-            if error.errno in (errno.EIO, errno.EPERM):
-                raise KernelManaged(str(error)) from error
-            raise
-        deadline = time.monotonic() + _SETTLE_S
-        while files.real and time.monotonic() < deadline and not read_affinity(files, irq.number)[1] <= cpus:
-            time.sleep(_SETTLE_S / 10)
 
 
 class DefaultAffinity(Knob):
@@ -139,6 +121,29 @@ class DefaultAffinity(Knob):
         return parse_list(str(left)) == parse_list(str(right))
 
 
+def place_irq(inventory: Inventory, irq: Irq, cpus: CpuSet) -> None:
+    """Asks for an interrupt's CPUs, and waits a moment for the vector to move.
+
+    Raises:
+        Gone: the number serves another device by now.
+        KernelManaged: the kernel places it itself.
+        OSError: as the kernel refuses it.
+    """
+    files = inventory.host.files
+    # the number may serve another device by now
+    if irq.action and "/" not in irq.action and not files.exists(f"{IRQ_ROOT}/{irq.number}/{irq.action}"):
+        raise Gone(f"interrupt {irq.number} no longer serves {irq.action}")
+    try:
+        files.write(f"{IRQ_ROOT}/{irq.number}/smp_affinity_list", format_list(cpus))
+    except OSError as error:
+        if error.errno in (errno.EIO, errno.EPERM):
+            raise KernelManaged(str(error)) from error
+        raise
+    deadline = time.monotonic() + _SETTLE_S
+    while files.real and time.monotonic() < deadline and not read_affinity(files, irq.number)[1] <= cpus:
+        time.sleep(_SETTLE_S / 10)
+
+
 def _find(inventory: Inventory, identity: str) -> Irq:
     irq = inventory.irq(identity)
     if irq is None:
@@ -148,60 +153,54 @@ def _find(inventory: Inventory, identity: str) -> Irq:
 
 def _ask(request: Request) -> None:
     placed: set[str] = set()
-    irqs = _to_come(request)
+    queues = {nic.name: count for nic in request.inventory.nics if (count := queues_to_come(request, nic)) is not None}
     for place, setting in request.profile.below("irq").items():
         if place != ("default",):
-            _queues(request, irqs, place[0], setting, placed)
+            _part(request, place[0], setting, queues, placed)
     default = request.profile.get("irq", "default")
     if default is None:
         return
     cpus = format_list(request.cpus(default))
     request.wish("irq.default_affinity", "host", "default", cpus, default)
-    for irq in irqs:
-        if irq.identity not in placed:
-            request.wish("irq.affinity", irq.label, irq.identity, cpus, default, **_options(irq))
+    for irq in request.inventory.irqs:
+        if irq.identity not in placed and not (irq.device in queues and irq.queue is not None):
+            request.wish("irq.affinity", irq.label, irq.identity, cpus, default)
+    for name, count in queues.items():
+        if name not in placed:
+            _coming(request, name, [cpus] * count, default)
 
 
-def _options(irq: Irq) -> dict[str, Json]:
-    return {"awaits": "nic.channels"} if irq.number < 0 else {}
-
-
-def _to_come(request: Request) -> list[Irq]:
-    """The interrupts that there will be once the plan's channels are.
-
-    Without those that go, or never fire any more, and with those that come, whose number nobody knows yet (-1).
-    """
-    irqs = list(request.inventory.irqs)
-    for nic in request.inventory.nics:
-        counts = queues_to_come(request, nic)
-        if counts is None:
-            continue
-        own = [irq for irq in irqs if irq.device == nic.name and irq.queue is not None]
-        irqs = [irq for irq in irqs if irq not in own]
-        names: dict[str, Irq] = {}
-        for irq in own:
-            limit = counts[0 if irq.receives else 1]
-            for queue in range(limit):
-                names.setdefault(of_queue(irq, queue).identity, of_queue(irq, queue))
-            if (irq.queue or 0) < limit:
-                names[irq.identity] = irq
-        irqs += names.values()
-    return irqs
-
-
-def _queues(request: Request, irqs: list[Irq], part: str, setting: Setting, placed: set[str]) -> None:
+def _part(request: Request, part: str, setting: Setting, queues: dict[str, int], placed: set[str]) -> None:
+    """The queues of a bound NIC: those that are there, or those that will be."""
     nic, spread = request.bindings[part], setting.value.get("spread", "one-each")
     cpus = sorted(request.cpus(setting, setting.value["cores"]))
-    own = [irq for irq in irqs if irq.device == nic]
+    own = [irq for irq in request.inventory.irqs if irq.device == nic]
     # a NIC with one vector for everything has no queue of its own to name
-    queues = sorted([irq for irq in own if irq.queue is not None] or own, key=lambda irq: (irq.queue or 0, irq.number))
-    if not queues:
+    there = sorted([irq for irq in own if irq.queue is not None] or own, key=lambda irq: (irq.queue or 0, irq.number))
+    if not there:
         request.warnings.append(f"{printable(nic)}: no queue interrupts are to be seen; {setting.source} has nothing to place")
-    for irq in queues:
-        if cpus:
-            chosen = [cpus[(irq.queue or 0) % len(cpus)]] if spread == "one-each" else cpus
-            request.wish("irq.affinity", irq.label, irq.identity, format_list(chosen), setting, **_options(irq))
-            placed.add(irq.identity)
+    if not cpus or not there:
+        return
+    chosen = [[cpus[n % len(cpus)]] if spread == "one-each" else cpus for n in range(max(queues.get(nic, 0), len(there)))]
+    if nic in queues and there[0].queue is not None:
+        _coming(request, nic, [format_list(chosen[queue]) for queue in range(queues[nic])], setting)
+        placed.add(nic)
+        return
+    for irq in there:
+        wanted = [cpus[(irq.queue or 0) % len(cpus)]] if spread == "one-each" else cpus
+        request.wish("irq.affinity", irq.label, irq.identity, format_list(wanted), setting)
+        placed.add(irq.identity)
+
+
+def _coming(request: Request, name: str, wanted: list[str], setting: Setting) -> None:
+    """Queues by their numbers: how many interrupts they will have, and of what names, is the driver's."""
+    nic = request.inventory.nic(name)
+    served = {irq.queue for irq in request.inventory.irqs if irq.device == name}
+    if nic is None or served <= {None}:  # down, or one vector for everything
+        return
+    for queue, cpus in enumerate(wanted):
+        options = {} if queue in served else {"awaits": "nic.channels"}
+        request.wish("irq.queue_affinity", f"{name}/queue {queue}", f"{nic.identity} {queue}", cpus, setting, **options)
 
 
 SPREADS = ("one-each", "all")

@@ -64,5 +64,3 @@ found = {{"before": look(), "plan": command("plan", *words), "applied": command(
 found |= {{"during": look(), "verify": command("verify"), "rollback": command("rollback"), "after": look()}}
 print(json.dumps(found))
 """)
-
-

@@ -10,7 +10,7 @@ from nic_namespace import apply_and_roll_back
 from port import Faults, die, faulty, in_child
 
 from tuner.host.host import Inventory
-from tuner.host.irqs import Irq, of_queue
+from tuner.host.irqs import Irq
 from tuner.undo import recover
 
 HEAD = 'summary = "x"\n[bind]\nfeed = "nic"\n'
@@ -40,8 +40,8 @@ def placed(sim: Sim) -> dict[str, str]:
 def test_fewer_channels_and_everything_back(tuned: Sim) -> None:
     profile = tuned.profile(TWO)
     plan = tuned.plan(profile)
-    wishes = {c.target: c.wanted for c in plan.changes if c.knob == "irq.affinity" and "eth2" in c.target}
-    assert wishes == {"eth2/eth2-TxRx-0": "2", "eth2/eth2-TxRx-1": "3", "eth2/eth2": "0"}  # no wish for a queue that goes
+    wishes = {c.target: c.wanted for c in plan.changes if c.target.startswith("eth2/")}
+    assert wishes == {"eth2/queue 0": "2", "eth2/queue 1": "3", "eth2/eth2": "0"}  # no wish for a queue that goes
     tuned.json("apply", profile, "--allow", "link", status=0)
     assert placed(tuned) == {"eth2-TxRx-0": "2", "eth2-TxRx-1": "3", "eth2": "0"}
     assert json.loads(tuned.text("/ethtool/eth2.json"))["rss"]["indirection"][:4] == [0, 1, 0, 1]
@@ -58,8 +58,8 @@ def test_more_channels_bring_interrupts_that_are_placed(tuned: Sim) -> None:
     plan = fewer.json("plan", profile, status=2)
     coming = [c for c in plan["changes"] if c["note"] == "comes with nic.channels"]
     assert {(c["target"], c["state"], c["now"]) for c in coming} == {
-        ("eth2/eth2-TxRx-2", "differs", None),
-        ("eth2/eth2-TxRx-3", "differs", None),
+        ("eth2/queue 2", "differs", None),
+        ("eth2/queue 3", "differs", None),
     }
     assert fewer.json("apply", profile, "--allow", "link", status=0)["outcome"] == "confirmed"
     assert placed(fewer) == {"eth2-TxRx-0": "0", "eth2-TxRx-1": "1", "eth2-TxRx-2": "2", "eth2-TxRx-3": "3", "eth2": "1"}
@@ -79,7 +79,7 @@ def test_a_death_at_every_change_with_affinities_set_by_hand(new_sim: Callable[.
     sim.write("/sys/class/net/eth2/queues/rx-1/rps_cpus", "5")
     before = Sim(sim.root, sim.state, tree_of(sim.root))
     profile, number = before.profile(text), 1
-    while in_child(lambda: before.apply(profile, host=faulty(before, Faults(at={number: die})))):
+    while in_child(lambda number=number: before.apply(profile, host=faulty(before, Faults(at={number: die})))):
         with before.store.lock():
             recover(before.host, before.store)
         assert before.changed() == [], number
@@ -115,7 +115,7 @@ def test_a_table_set_within_the_new_number_stays_and_comes_back(tuned: Sim) -> N
 
 
 def test_more_than_there_are_is_a_fault_of_the_plan(tuned: Sim) -> None:
-    profile = tuned.profile(HEAD + '[nic.feed]\nchannels = { combined = 40 }\n')
+    profile = tuned.profile(HEAD + "[nic.feed]\nchannels = { combined = 40 }\n")
     assert "at most 4 here" in tuned.json("plan", profile, status=1)["error"]
 
 
@@ -129,30 +129,6 @@ def test_count_of_a_core_set(tuned: Sim) -> None:
     profile = tuned.profile(HEAD + '[cores]\nrx = "1-3"\n[nic.feed]\nchannels = { combined = "count(rx)" }\n')
     (change,) = tuned.plan(profile).changes
     assert (change.wanted, change.state, change.disruption) == (3, "differs", "link")
-
-
-@pytest.mark.parametrize(
-    ("action", "device", "queue", "name"),
-    [
-        ("eth2-TxRx-3", "eth2", 3, "eth2-TxRx-11"),
-        ("ice-eth2-TxRx-3", "eth2", 3, "ice-eth2-TxRx-11"),
-        ("virtio2-input.3", "eth2", 3, "virtio2-input.11"),
-        ("mlx5_comp3@pci:0000:81:00.0", "eth2", 3, "mlx5_comp11@pci:0000:81:00.0"),
-        ("gve-ntfy-blk3@pci:0000:00:04.0", "eth2", 3, "gve-ntfy-blk11@pci:0000:00:04.0"),
-        ("eth0-q3-rx", "eth0", 3, "eth0-q11-rx"),
-        ("eth4-Rx3 (queue 3)", "eth4", None, ""),
-        ("feed-1-rxtx-3", "feed-1", 3, "feed-1-rxtx-11"),
-    ],
-)
-def test_the_name_of_another_queues_interrupt(action: str, device: str, queue: int | None, name: str) -> None:
-    irq = Irq(40, "0000:01:00.0", device, action, (action,), "", queue, True, frozenset({1}), frozenset({1}), False)
-    if queue is None:
-        with pytest.raises(ValueError, match="serves no queue"):
-            of_queue(irq, 11)
-    else:
-        other = of_queue(irq, 11)
-        assert (other.action, other.queue, other.number) == (name, 11, -1)
-        assert other.identity == f"0000:01:00.0/{name}"
 
 
 def test_a_driver_that_shows_its_channels_only(tuned: Sim) -> None:
