@@ -181,14 +181,16 @@ def _part(request: Request, part: str, setting: Setting, queues: dict[str, int],
         request.warnings.append(f"{printable(nic)}: no queue interrupts are to be seen; {setting.source} has nothing to place")
     if not cpus or not there:
         return
-    chosen = [[cpus[n % len(cpus)]] if spread == "one-each" else cpus for n in range(max(queues.get(nic, 0), len(there)))]
+
+    def chosen(queue: int) -> str:
+        return format_list([cpus[queue % len(cpus)]] if spread == "one-each" else cpus)
+
     if nic in queues and there[0].queue is not None:
-        _coming(request, nic, [format_list(chosen[queue]) for queue in range(queues[nic])], setting)
+        _coming(request, nic, [chosen(queue) for queue in range(queues[nic])], setting)
         placed.add(nic)
         return
     for irq in there:
-        wanted = [cpus[(irq.queue or 0) % len(cpus)]] if spread == "one-each" else cpus
-        request.wish("irq.affinity", irq.label, irq.identity, format_list(wanted), setting)
+        request.wish("irq.affinity", irq.label, irq.identity, chosen(irq.queue or 0), setting)
         placed.add(irq.identity)
 
 
