@@ -129,7 +129,10 @@ def look(inventory: Inventory, wish: Wish, managed: bool = False) -> Change:
     except Unsupported as reason:
         state, error = "unsupported", str(reason)
     except Gone as reason:
-        state, error = "gone", str(reason)
+        # what an earlier change of the same plan brings is not there before it
+        awaited = str(wish.options.get("awaits", ""))
+        state, error = ("differs", None) if awaited else ("gone", str(reason))
+        reading = Reading(None, None, note=f"comes with {awaited}" if awaited else "")
     except PermissionError as reason:
         state, error = "unverifiable", f"may not be read by this user: {reason.strerror}"
     except (OSError, ValueError) as reason:

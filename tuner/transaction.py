@@ -11,7 +11,7 @@ import errno
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tuner.host.host import Host, Inventory
@@ -114,6 +114,7 @@ class _Run:
     progress: Progress
     stopped: Callable[[], str]
     at: int | None = None  # the change at hand
+    begun: set[int] = field(default_factory=set)  # places whose writing was begun
 
     def all(self) -> None:
         """Every change that differs, in order."""
@@ -146,13 +147,19 @@ class _Run:
         knob = knob_of(change.knob)
         before = look(self.inventory, wish_of(change))
         if before.state in ("ok", "ok-rounded"):  # an earlier change brought it about
-            self.changes[n] = before
+            self.changes[n] = replace(before, undo=change.undo) if n in self.begun else before
+            if n in self.begun:
+                self._wrote(n, before)
             return
+        resets = knob.resets and change.disruption != "none"
         collateral = snapshot(self.inventory, knob, change.identity)
-        self.progress(f"{change.knob} {change.target}: {_shown(change.now)} -> {_shown(change.wanted)}")
-        if collateral:
-            self.journal.append({"record": "collateral", "n": n, "settings": collateral})
-        self.journal.append({"record": "write", "n": n})
+        for place in self._in_one_request(n, change):
+            other = self.changes[place]
+            self.progress(f"{other.knob} {other.target}: {_shown(other.now)} -> {_shown(other.wanted)}")
+            if collateral:
+                self.journal.append({"record": "collateral", "n": place, "settings": collateral})
+            self.journal.append({"record": "write", "n": place})
+            self.begun.add(place)
         managed = False
         try:
             self._write(change)
@@ -160,7 +167,7 @@ class _Run:
             managed = True
         after = self._settled(change)
         after = replace(after, undo=change.undo, state="kernel-managed" if managed else after.state)
-        self.journal.append({"record": "wrote", "n": n, "state": after.state, "now": after.now, "effective": after.effective})
+        self._wrote(n, after)
         self.changes[n] = after
         if after.state in ("differs", "failed", "gone", "unsupported"):
             raise OSError(
@@ -168,8 +175,22 @@ class _Run:
                 f"{change.knob} on {change.target}: wrote {_shown(change.wanted)}, reads back "
                 f"{_shown(after.now)}, effective {_shown(after.effective)}. {after.error or after.note}",
             )
-        if knob.resets:
+        if resets:
             self._after_reset(change, collateral)
+
+    def _wrote(self, n: int, after: Change) -> None:
+        self.journal.append({"record": "wrote", "n": n, "state": after.state, "now": after.now, "effective": after.effective})
+
+    def _in_one_request(self, n: int, change: Change) -> list[int]:
+        """The places of the changes that go to the kernel together with this one: a reset each would be one too many."""
+        request = change.options.get("request")
+        if request is None:
+            return [n]
+        return [
+            place
+            for place, other in enumerate(self.changes)
+            if place == n or (place > n and other.state == "differs" and other.options.get("request") == request)
+        ]
 
     def _settled(self, change: Change) -> Change:
         after = look(self.inventory, wish_of(change))
@@ -195,7 +216,8 @@ class _Run:
         """Waits for the carrier and puts back what the driver forgot; also what a later change sets, which may never come."""
         wait_for_carrier(self.inventory, change.identity, self.progress)
         put_back(self.inventory, collateral)
-        self.journal.append({"record": "settled", "n": self.at})
+        for place in self._in_one_request(self.at or 0, change):
+            self.journal.append({"record": "settled", "n": place})
 
 
 def _arm(host: Host, journal: Journal, number: int, seconds: float, arm: Arm) -> None:

@@ -4,7 +4,7 @@
 """
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,11 +119,11 @@ def _undo_one(
         collateral = transaction.collateral.get(n, [])
         if whole and n in transaction.settled:
             # what others moved since the apply is theirs: the reset of this restoration must not take it from them
-            collateral = snapshot(inventory, knob, identity)
+            collateral = [*(now := snapshot(inventory, knob, identity)), *_vanished(collateral, now)]
             notes.add({"record": "collateral", "n": n, "settings": collateral})
         notes.add({"record": "undo", "n": n})
         _restore(inventory, knob, change)
-        if knob.resets:
+        if knob.resets and change["disruption"] != "none":
             wait_for_carrier(inventory, identity, lambda _: None)
         # where it was cut off, the reset may have been, too: a setting may only seem to be what it was
         put_back(inventory, collateral, always=not whole)
@@ -134,6 +134,12 @@ def _undo_one(
         if isinstance(error, OSError) and error.errno == errno.ENODEV:
             return Undone(name, target, "gone", printable(str(error)))
         return Undone(name, target, "residual", _said(error))
+
+
+def _vanished(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What the change itself made disappear, as the interrupts of fewer channels: it comes back with the old value."""
+    there = {(each["knob"], each["identity"]) for each in now}
+    return [each for each in before if (each["knob"], each["identity"]) not in there]
 
 
 def _theirs(inventory: Inventory, knob: Knob, transaction: TransactionRecord, n: int, change: Mapping[str, Any]) -> str:

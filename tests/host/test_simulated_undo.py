@@ -17,6 +17,8 @@ from tuner.host.simulated.kernel import PENDING
 CALLS: dict[str, Callable[[Host], None]] = {
     "write": lambda host: host.files.write("/proc/irq/8/smp_affinity_list", "1"),
     "rings": lambda host: host.syscalls.set_rings("eth2", 1024),
+    "fewer channels": lambda host: host.syscalls.set_nic_values("eth2", "channels", {"combined": 1}),
+    "more channels": lambda host: host.syscalls.set_nic_values("eth2", "channels", {"combined": 2}),
     "mkdir": lambda host: host.files.make_directory(GROUP),
     "partition": lambda host: host.files.write(f"{GROUP}/cpuset.cpus.partition", "isolated"),
     "rmdir": lambda host: host.files.remove_directory(GROUP),
@@ -28,6 +30,8 @@ CALLS: dict[str, Callable[[Host], None]] = {
 def prepared(host: Host, call: str) -> None:
     if call in ("partition", "rmdir", "procs"):
         isolate(host, "1", "member")
+    if call == "more channels":
+        host.syscalls.set_nic_values("eth2", "channels", {"combined": 1})
 
 
 @pytest.mark.parametrize("call", CALLS)

@@ -1,4 +1,4 @@
-"""Netlink by raw sockets: a dump, which is a question and all of the kernel's answers, and the news of links.
+"""Netlink by raw sockets: a question and all of the kernel's answers, and the news of links.
 
 Source: include/uapi/linux/netlink.h, net/netlink/af_netlink.c. Just enough for counters that no file shows. A dump is read only
 from the kernel itself (port 0), within bounds of size and time.
@@ -12,12 +12,12 @@ import struct
 import time
 from collections.abc import Iterator
 
-ROUTE, NETFILTER = 0, 12  # NETLINK_ROUTE, NETLINK_NETFILTER
+ROUTE, NETFILTER, GENERIC = 0, 12, 16  # NETLINK_ROUTE, NETLINK_NETFILTER, NETLINK_GENERIC
 LIMIT = 4 << 20  # bytes of answers
 _TIMEOUT_S = 1.0
 _HEADER = struct.Struct("=IHHII")  # length with itself, type, flags, sequence, port
 _ERROR, _DONE = 2, 3
-_REQUEST, _DUMP, _TORN = 0x1, 0x300, 0x10  # NLM_F_REQUEST, NLM_F_DUMP, NLM_F_DUMP_INTR
+_REQUEST, _ACK, _DUMP, _TORN = 0x1, 0x4, 0x300, 0x10  # NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR
 _RTMGRP_LINK = 1
 _EVENTS = 256  # taken at once; the rest is there the next time
 _BUFFER = 1 << 17  # the kernel fills at most 32 KiB a read
@@ -40,11 +40,20 @@ def dump(protocol: int, kind: int, payload: bytes) -> Messages:
         OSError: as the kernel answers it (EPERM, EOPNOTSUPP, EPROTONOSUPPORT), EFBIG beyond 4 MiB, ETIMEDOUT after a second
             without an end, EAGAIN where the objects changed while they were told.
     """
+    return _asked(protocol, kind, payload, _DUMP)
+
+
+def ask(protocol: int, kind: int, payload: bytes) -> Messages:
+    """Asks about one object; otherwise as ``dump``. The acknowledgement that ends the answers is not among them."""
+    return _asked(protocol, kind, payload, _ACK)
+
+
+def _asked(protocol: int, kind: int, payload: bytes, how: int) -> Messages:
     found: list[tuple[int, bytes]] = []
     size, deadline = 0, time.monotonic() + _TIMEOUT_S
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol) as asked:
         asked.bind((0, 0))
-        asked.send(_HEADER.pack(_HEADER.size + len(payload), kind, _REQUEST | _DUMP, 1, 0) + payload)
+        asked.send(_HEADER.pack(_HEADER.size + len(payload), kind, _REQUEST | how, 1, 0) + payload)
         while True:
             left = deadline - time.monotonic()
             if left <= 0:

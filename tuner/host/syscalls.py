@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -20,6 +20,19 @@ from tuner.host import netlink
 from tuner.host.cpulist import CpuSet
 from tuner.host.driver_statistics import DriverStatistics, read_statistics
 from tuner.host.ethtool import read_blocks, write_block
+from tuner.host.ethtool_values import (
+    CHANNEL_FIELDS,
+    CHANNELS,
+    COALESCE,
+    COALESCE_FIELDS,
+    FEATURES,
+    Feature,
+    Value,
+    Values,
+    read_values,
+    supported_coalesce,
+    write_values,
+)
 from tuner.host.files import HostFiles
 from tuner.host.nics import valid_name
 from tuner.host.threads import Thread, cgroup_of, read_thread, thread_ids
@@ -81,6 +94,15 @@ class Syscalls(Protocol):
 
     def channels(self, ifname: str) -> Channels:
         """Queue counts, current and maximal."""
+
+    def features(self, ifname: str) -> dict[str, Feature]:
+        """What the NIC and the stack above it do with packets, by the kernel's names."""
+
+    def nic_values(self, ifname: str, group: str) -> Values:
+        """Settings of the driver by name, of a group of ``ethtool_values`` that is not ``features``."""
+
+    def set_nic_values(self, ifname: str, group: str, values: Mapping[str, Value]) -> None:
+        """Changes some of a group in one request; most drivers take the link down for channels, pause and private flags."""
 
     def driver_settings(self, ifname: str) -> dict[str, str]:
         """Every setting of the driver that a reset may move, but ring sizes, as opaque texts by name."""
@@ -158,6 +180,65 @@ class LinuxSyscalls:
             tx_max=raw["max_tx"],
             combined_max=raw["max_combined"],
         )
+
+    def features(self, ifname: str) -> dict[str, Feature]:
+        """See Syscalls."""
+
+        def read(tool: Any) -> dict[str, Feature]:
+            found = tool.get_features()
+            return {
+                name: Feature(
+                    requested=found.is_requested(name),
+                    active=found.is_active(name),
+                    fixed=found.is_never_changed(name) or not found.is_available(name),
+                )
+                for name in found.keys()  # noqa: SIM118 - iterating it gives rows
+                if name
+            }
+
+        return _ethtool(ifname, read)
+
+    def nic_values(self, ifname: str, group: str) -> Values:
+        """See Syscalls."""
+        if group == CHANNELS:
+            now = self.channels(ifname)
+            return {name: getattr(now, name) for name in CHANNEL_FIELDS if getattr(now, f"{name}_max")}
+        if group == COALESCE:
+            there = supported_coalesce(ifname)
+            raw = _ethtool(ifname, lambda tool: tool.get_coalesce())
+            return {
+                name: bool(raw[field]) if name.startswith("adaptive") else int(raw[field])
+                for name, (field, _) in COALESCE_FIELDS.items()
+                if there is None or name in there
+            }
+        return read_values(lambda request: _request(ifname, request), group)
+
+    def set_nic_values(self, ifname: str, group: str, values: Mapping[str, Value]) -> None:
+        """See Syscalls. What is not named goes back as it was read in the same moment."""
+
+        def channels(tool: Any) -> None:
+            raw = tool.get_channels()
+            for name, value in values.items():
+                raw[CHANNEL_FIELDS[name][0]] = int(value)
+            tool.set_channels(raw)
+
+        def coalesce(tool: Any) -> None:
+            raw = tool.get_coalesce()
+            for name, value in values.items():
+                raw[COALESCE_FIELDS[name][0]] = int(value)
+            tool.set_coalesce(raw)
+
+        def features(tool: Any) -> None:
+            found = tool.get_features()
+            for name, value in values.items():
+                found.set_value(name, bool(value))
+            tool.set_features(found)
+
+        library = {CHANNELS: channels, COALESCE: coalesce, FEATURES: features}
+        if group in library:
+            _ethtool(ifname, library[group])
+        else:
+            write_values(lambda request: _request(ifname, request), group, values)
 
     def driver_settings(self, ifname: str) -> dict[str, str]:
         """See Syscalls."""

@@ -4,13 +4,18 @@ What resets a device comes first, since it makes the device forget the rest; who
 stack is tuned. Source of the order: drivers re-create interrupts on ring changes, and partitions reset affinities.
 """
 
-from tuner.knobs import device, irq, isolation, rings, sysctl
+from tuner.knobs import channels, coalesce, device, features, irq, irq_queues, isolation, link, rings, sysctl
 from tuner.knobs.knob import Knob
 from tuner.language.entry import Entry, Family
 
 FAMILIES: tuple[Family, ...] = (
+    channels.FAMILY,
     rings.FAMILY,
+    features.FAMILY,
+    link.FAMILY,
+    coalesce.FAMILY,
     irq.FAMILY,
+    irq_queues.FAMILY,
     isolation.FAMILY,
     device.FAMILY,
     sysctl.FAMILY,
@@ -20,17 +25,23 @@ ENTRIES: tuple[Entry, ...] = tuple(entry for family in FAMILIES for entry in fam
 _KEPT = tuple(knob for family in FAMILIES for knob in family.kept)
 _BY_FAMILY = {knob.family: knob for knob in (*KNOBS, *_KEPT)}
 _ORDER = {knob.family: place for place, knob in enumerate(KNOBS)}
+# Families whose settings have names that only the host knows: ``sysctl.vm.swappiness``, ``nic.features.rx-gro``.
+_NAMED = ("sysctl", "nic.features", "nic.private_flags")
+
+
+def _family(name: str) -> str:
+    return next((family for family in _NAMED if name.startswith(family + ".")), name)
 
 
 def knob_of(name: str) -> Knob:
-    """The knob of that name; every ``sysctl.…`` is one family.
+    """The knob of that name; every ``sysctl.…``, and what else only the host has names for, is one family.
 
     Raises:
         KeyError: this version has no such knob.
     """
-    return _BY_FAMILY["sysctl" if name.startswith("sysctl.") else name]
+    return _BY_FAMILY[_family(name)]
 
 
 def order_of(name: str) -> int:
     """The knob's place in the order of application."""
-    return _ORDER["sysctl" if name.startswith("sysctl.") else name]
+    return _ORDER[_family(name)]

@@ -24,6 +24,8 @@ _LIMITS = ("limit_max", "limit_min", "hold_time")
 class DeviceSettings(Knob):
     """Driver blocks and queue attributes of one NIC; the identity is ``tuner.host.nics.Nic.identity``.
 
+    ``but`` are blocks that the change at hand sets itself, or that follow from it: they are not kept around it.
+
     A reading is ``{"driver": {name: text}, "files": {value: [name below /sys/class/net/IF]}}``: grouped by value, since most of
     a NIC's hundreds of attributes are alike and a journal shall stay small.
     """
@@ -34,6 +36,7 @@ class DeviceSettings(Knob):
         "Nobody sets it: it is saved before a NIC is reset, and put back after",
         "ethtool -c -l -a -x IF, /sys/class/net/IF",
     )
+    but: ClassVar[tuple[str, ...]] = ()
 
     def read(self, inventory: Inventory, identity: str) -> Reading:
         """All of them as they are."""
@@ -88,12 +91,44 @@ class DeviceSettings(Knob):
         files = all(ours[name] == theirs[name] for name in ours.keys() & theirs.keys())
         return files and all(left["driver"][name] == right["driver"][name] for name in left["driver"].keys() & right["driver"])
 
-    @staticmethod
-    def _driver(inventory: Inventory, ifname: str) -> dict[str, str]:
-        try:
-            return inventory.host.syscalls.driver_settings(ifname)
-        except OSError:  # no ethtool at all
-            return {}
+    def _driver(self, inventory: Inventory, ifname: str) -> dict[str, str]:
+        return {name: text for name, text in driver_blocks(inventory, ifname).items() if not name.startswith(self.but)}
+
+
+class AroundChannels(DeviceSettings):
+    """What is kept around another number of channels: the driver deals the RSS table out anew, over the queues that it has."""
+
+    family: ClassVar[str] = "nic.settings.but_channels"
+    but: ClassVar[tuple[str, ...]] = ("channels", "rss")
+
+
+class AroundCoalesce(DeviceSettings):
+    """What is kept around coalescing, where a driver resets for it."""
+
+    family: ClassVar[str] = "nic.settings.but_coalesce"
+    but: ClassVar[tuple[str, ...]] = ("coalesce",)
+
+
+class AroundPause(DeviceSettings):
+    """What is kept around pause frames."""
+
+    family: ClassVar[str] = "nic.settings.but_pause"
+    but: ClassVar[tuple[str, ...]] = ("pause",)
+
+
+class AroundPrivateFlags(DeviceSettings):
+    """What is kept around the driver's own flags."""
+
+    family: ClassVar[str] = "nic.settings.but_private_flags"
+    but: ClassVar[tuple[str, ...]] = ("private_flags",)
+
+
+def driver_blocks(inventory: Inventory, ifname: str) -> dict[str, str]:
+    """The blocks of a driver as they are, none where it has no ethtool."""
+    try:
+        return inventory.host.syscalls.driver_settings(ifname)
+    except OSError:
+        return {}
 
 
 def attributes(files: HostFiles, ifname: str) -> list[str]:
@@ -112,4 +147,5 @@ def _by_name(grouped: Mapping[str, list[str]]) -> dict[str, str]:
     return {name: value for value, names in grouped.items() for name in names}
 
 
-FAMILY = Family("NIC settings around a reset", kept=(DeviceSettings(),))
+_AROUND = (AroundChannels(), AroundCoalesce(), AroundPause(), AroundPrivateFlags())
+FAMILY = Family("NIC settings around a reset", kept=(DeviceSettings(), *_AROUND))

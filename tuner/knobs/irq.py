@@ -17,6 +17,7 @@ from tuner.host.cpulist import CpuSet, format_list, format_mask, parse_list
 from tuner.host.host import Inventory
 from tuner.host.irqs import IRQ_ROOT, Irq, read_affinity, read_default_affinity
 from tuner.host.text import printable
+from tuner.knobs.channels import queues_to_come
 from tuner.knobs.knob import About, Gone, Json, KernelManaged, Knob, Reading, State, Unsupported
 from tuner.language.entry import PART, Entry, Family
 from tuner.language.request import Request
@@ -68,30 +69,15 @@ class IrqAffinity(Knob):
     def write(self, inventory: Inventory, identity: str, wanted: Json, options: Mapping[str, Json]) -> None:
         """Asks for the wanted CPUs, and waits a moment for the vector to move."""
         del options
-        self._ask(inventory, _find(inventory, identity), parse_list(str(wanted)))
+        place_irq(inventory, _find(inventory, identity), parse_list(str(wanted)))
 
     def restore(self, inventory: Inventory, identity: str, undo: Json) -> None:
         """Asks for the saved CPUs."""
-        self._ask(inventory, _find(inventory, identity), parse_list(str(undo)))
+        place_irq(inventory, _find(inventory, identity), parse_list(str(undo)))
 
     def same(self, left: Json, right: Json) -> bool:
         """Equal sets of CPUs."""
         return parse_list(str(left)) == parse_list(str(right))
-
-    def _ask(self, inventory: Inventory, irq: Irq, cpus: CpuSet) -> None:
-        files = inventory.host.files
-        # the number may serve another device by now
-        if irq.action and "/" not in irq.action and not files.exists(f"{IRQ_ROOT}/{irq.number}/{irq.action}"):
-            raise Gone(f"interrupt {irq.number} no longer serves {irq.action}")
-        try:
-            files.write(f"{IRQ_ROOT}/{irq.number}/smp_affinity_list", format_list(cpus))
-        except OSError as error:
-            if error.errno in (errno.EIO, errno.EPERM):
-                raise KernelManaged(str(error)) from error
-            raise
-        deadline = time.monotonic() + _SETTLE_S
-        while files.real and time.monotonic() < deadline and not read_affinity(files, irq.number)[1] <= cpus:
-            time.sleep(_SETTLE_S / 10)
 
 
 class DefaultAffinity(Knob):
@@ -136,6 +122,29 @@ class DefaultAffinity(Knob):
         return parse_list(str(left)) == parse_list(str(right))
 
 
+def place_irq(inventory: Inventory, irq: Irq, cpus: CpuSet) -> None:
+    """Asks for an interrupt's CPUs, and waits a moment for the vector to move.
+
+    Raises:
+        Gone: the number serves another device by now.
+        KernelManaged: the kernel places it itself.
+        OSError: as the kernel refuses it.
+    """
+    files = inventory.host.files
+    # the number may serve another device by now
+    if irq.action and "/" not in irq.action and not files.exists(f"{IRQ_ROOT}/{irq.number}/{irq.action}"):
+        raise Gone(f"interrupt {irq.number} no longer serves {irq.action}")
+    try:
+        files.write(f"{IRQ_ROOT}/{irq.number}/smp_affinity_list", format_list(cpus))
+    except OSError as error:
+        if error.errno in (errno.EIO, errno.EPERM):
+            raise KernelManaged(str(error)) from error
+        raise
+    deadline = time.monotonic() + _SETTLE_S
+    while files.real and time.monotonic() < deadline and not read_affinity(files, irq.number)[1] <= cpus:
+        time.sleep(_SETTLE_S / 10)
+
+
 def _find(inventory: Inventory, identity: str) -> Irq:
     irq = inventory.irq(identity)
     if irq is None:
@@ -145,32 +154,56 @@ def _find(inventory: Inventory, identity: str) -> Irq:
 
 def _ask(request: Request) -> None:
     placed: set[str] = set()
+    queues = {nic.name: count for nic in request.inventory.nics if (count := queues_to_come(request, nic)) is not None}
     for place, setting in request.profile.below("irq").items():
         if place != ("default",):
-            _queues(request, place[0], setting, placed)
+            _part(request, place[0], setting, queues, placed)
     default = request.profile.get("irq", "default")
     if default is None:
         return
     cpus = format_list(request.cpus(default))
     request.wish("irq.default_affinity", "host", "default", cpus, default)
     for irq in request.inventory.irqs:
-        if irq.identity not in placed:
+        if irq.identity not in placed and not (irq.device in queues and irq.queue is not None):
             request.wish("irq.affinity", irq.label, irq.identity, cpus, default)
+    for name, count in queues.items():
+        if name not in placed:
+            _coming(request, name, [cpus] * count, default)
 
 
-def _queues(request: Request, part: str, setting: Setting, placed: set[str]) -> None:
+def _part(request: Request, part: str, setting: Setting, queues: dict[str, int], placed: set[str]) -> None:
+    """The queues of a bound NIC: those that are there, or those that will be."""
     nic, spread = request.bindings[part], setting.value.get("spread", "one-each")
     cpus = sorted(request.cpus(setting, setting.value["cores"]))
     own = [irq for irq in request.inventory.irqs if irq.device == nic]
     # a NIC with one vector for everything has no queue of its own to name
-    queues = sorted([irq for irq in own if irq.queue is not None] or own, key=lambda irq: (irq.queue or 0, irq.number))
-    if not queues:
+    there = sorted([irq for irq in own if irq.queue is not None] or own, key=lambda irq: (irq.queue or 0, irq.number))
+    if not there:
         request.warnings.append(f"{printable(nic)}: no queue interrupts are to be seen; {setting.source} has nothing to place")
-    for irq in queues:
-        if cpus:
-            chosen = [cpus[(irq.queue or 0) % len(cpus)]] if spread == "one-each" else cpus
-            request.wish("irq.affinity", irq.label, irq.identity, format_list(chosen), setting)
-            placed.add(irq.identity)
+    if not cpus or not there:
+        return
+
+    def chosen(queue: int) -> str:
+        return format_list([cpus[queue % len(cpus)]] if spread == "one-each" else cpus)
+
+    if nic in queues and there[0].queue is not None:
+        _coming(request, nic, [chosen(queue) for queue in range(queues[nic])], setting)
+        placed.add(nic)
+        return
+    for irq in there:
+        request.wish("irq.affinity", irq.label, irq.identity, chosen(irq.queue or 0), setting)
+        placed.add(irq.identity)
+
+
+def _coming(request: Request, name: str, wanted: list[str], setting: Setting) -> None:
+    """Queues by their numbers: how many interrupts they will have, and of what names, is the driver's."""
+    nic = request.inventory.nic(name)
+    served = {irq.queue for irq in request.inventory.irqs if irq.device == name}
+    if nic is None or served <= {None}:  # down, or one vector for everything
+        return
+    for queue, cpus in enumerate(wanted):
+        options = {} if queue in served else {"awaits": "nic.channels"}
+        request.wish("irq.queue_affinity", f"{name}/queue {queue}", f"{nic.identity} {queue}", cpus, setting, **options)
 
 
 SPREADS = ("one-each", "all")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from tuner.applied import applied_wishes
 from tuner.conflicts import find, suspect
 from tuner.plan import Change, exit_status, look
+from tuner.second_reader import checked
 from tuner.store import TransactionRecord
 from ui.cli.context import Context, open_context
 from ui.cli.output import banner, changes_record, changes_text, emit, say
@@ -35,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             say("quietcore verify: no profile is active on this host: name one, or apply one first")
             return 1
+        changes = checked(context.host, changes)
         if arguments.json:
             number = active.number if active else None
             emit(changes_record("verify", profile, changes, changed=False, transaction=number))

@@ -5,7 +5,7 @@ goes on from where it was left. Sources of the formats: kernel/irq/proc.c and ar
 fs/proc/softirqs.c, fs/proc/stat.c, net/core/net-procfs.c.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 ARCH_ROWS = {
     "NMI": "Non-maskable interrupts",
@@ -74,11 +74,15 @@ class Table:
         """All rows, in order."""
         return tuple(self._values)
 
-    def render(self, heading: str) -> str:
-        """The whole file."""
-        for label in self._values.keys() - self._lines.keys():
+    def line(self, label: str) -> str:
+        """One row."""
+        if label not in self._lines:
             self._lines[label] = f"{label:>{self._label_width}}:{''.join(self._cells[label])}{self._tails[label]}\n"
-        return heading + "".join([self._lines[label] for label in self._values])
+        return self._lines[label]
+
+    def render(self, heading: str, without: Container[str] = ()) -> str:
+        """The whole file, but for rows that are not there now."""
+        return heading + "".join([self.line(label) for label in self._values if label not in without])
 
 
 def interrupts_table(cpus: int, numbered: Iterable[tuple[int, str, str]]) -> Table:

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 
 from tuner.host.cpulist import CpuSet, parse_list, parse_mask
 from tuner.host.files import HostFiles, replace_content
-from tuner.host.simulated import attributes, cgroup_writes, cgroups
-from tuner.host.simulated.documents import change_document
+from tuner.host.simulated import attributes, cgroup_writes, cgroups, channels
+from tuner.host.simulated.documents import change_document, read_document
 from tuner.host.simulated.settings import COUPLED, refusal
 from tuner.host.simulated.shape import MARKER, Shape, interrupts
 from tuner.host.simulated.tree import WORKQUEUES
@@ -65,6 +65,16 @@ class SimulatedKernel:
         with self._call("rings", ifname, f"{rx} {tx}"):
             self._set_rings(ifname, rx, tx)
 
+    def set_channels(self, ifname: str, combined: int) -> None:
+        """Another number of channels: see ``tuner.host.simulated.channels``."""
+        document = read_document(self._files.path(f"/ethtool/{ifname}.json"))
+        before = int(document["channels"]["combined"])
+        if combined == before:
+            return
+        channels.check(document, combined)
+        with self._call("channels", ifname, f"{before} {combined}"):
+            self._set_channels(ifname, before, combined)
+
     @contextlib.contextmanager
     def _call(self, kind: str, name: str, value: str) -> Iterator[None]:
         with self._lock():
@@ -101,6 +111,8 @@ class SimulatedKernel:
                 cgroup_writes.remove(self._files, self._shape, name)
             elif kind == "rings":
                 self._set_rings(name, *map(int, value.split()))
+            elif kind == "channels":
+                self._set_channels(name, *map(int, value.split()))
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._files.path(cgroup_writes.NEW_FILE))
             os.unlink(self._pending)
@@ -132,15 +144,23 @@ class SimulatedKernel:
 
     def _set_rings(self, ifname: str, rx: int, tx: int) -> None:
         def change(document: dict[str, object]) -> None:
-            rings, channels, rss = document["rings"], document.get("channels"), document.get("rss")
+            rings, queues, rss = document["rings"], document.get("channels"), document.get("rss")
             if isinstance(rings, dict):
                 rings |= {"rx": rx, "tx": tx}
-            if isinstance(rss, dict) and isinstance(channels, dict):
-                rss["indirection"] = default_indirection(int(channels["combined"]))
+            if isinstance(rss, dict) and isinstance(queues, dict):
+                rss["indirection"] = default_indirection(int(queues["combined"]))
             if isinstance(document.get("coalesce"), dict):
                 document["coalesce"] = dict(DEFAULT_COALESCE)
 
         change_document(self._files.path(f"/ethtool/{ifname}.json"), change)
+        self._place_anew(ifname)
+
+    def _set_channels(self, ifname: str, before: int, combined: int) -> None:
+        channels.resize(self._files, self._shape, ifname, before, combined)
+        self._place_anew(ifname)
+
+    def _place_anew(self, ifname: str) -> None:
+        """The NIC's vectors as its driver asks for them."""
         for irq in interrupts(self._shape):
-            if irq.device == ifname:
+            if irq.device == ifname and self._files.exists(f"{IRQ_ROOT}/{irq.number}"):
                 self._place_irq(irq.number, irq.default)

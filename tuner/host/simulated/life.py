@@ -55,6 +55,7 @@ class Simulation:
         self._jiffies_rest: dict[tuple[int, str], float] = {}
         self._threads_seen: tuple[object, ...] = ()
         self._spinning: CpuSet = frozenset()
+        self._absent: frozenset[str] = frozenset()  # interrupts that fewer channels left out
         self._load = Load(shape, f"{shape.seed}/{self._uptime_s}")
 
     def _load_counters(self) -> None:
@@ -86,12 +87,14 @@ class Simulation:
     def _placement(self) -> Placement:
         isolated = self._cpus(f"{ROOT}/cpuset.cpus.isolated")
         placed = {number: self._cpus(f"/proc/irq/{number}/effective_affinity_list") for number in self._numbers}
+        self._absent = frozenset(str(number) for number, cpus in placed.items() if not cpus)
         documents = {nic.name: read_document(self._ethtool_path(nic.name)) for nic in self._nics}
         return Placement(
             isolated=isolated,
             irq_cpu={number: min(cpus) for number, cpus in placed.items() if cpus},
             spinning=self._spinning_cpus(isolated),
             rx_ring={name: _part(document, "rings", "rx") for name, document in documents.items()},
+            queues={name: _part(document, "channels", "combined") for name, document in documents.items()},
             pause_tx={name: bool(_part(document, "pause", "tx")) for name, document in documents.items()},
             rmem_max=self._files.number("/proc/sys/net/core/rmem_max") or 0,
             budget=self._files.number("/proc/sys/net/core/netdev_budget") or 1,
@@ -99,7 +102,7 @@ class Simulation:
 
     def _cpus(self, name: str) -> CpuSet:
         try:
-            return parse_list(self._files.text(name)) & self._shape.all_cpus
+            return parse_list(self._files.optional(name) or "") & self._shape.all_cpus
         except CpuListError:
             return frozenset()
 
@@ -151,7 +154,7 @@ class Simulation:
 
     def _write(self) -> None:
         cpus = self._shape.cpus
-        self._replace("/proc/interrupts", self._interrupts.render(counters.interrupts_heading(cpus)))
+        self._replace("/proc/interrupts", self._interrupts.render(counters.interrupts_heading(cpus), self._absent))
         self._replace("/proc/softirqs", self._softirqs.render(counters.softirqs_heading(cpus)))
         self._replace("/proc/stat", self._stat.render(self._interrupts, self._softirqs))
         self._replace("/proc/net/softnet_stat", self._softnet.render())

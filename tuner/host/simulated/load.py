@@ -28,6 +28,7 @@ class Placement:
     irq_cpu: dict[int, int]  # effective CPU of each interrupt
     spinning: CpuSet  # CPUs on which a thread spins
     rx_ring: dict[str, int]
+    queues: dict[str, int]  # channels in use
     pause_tx: dict[str, bool]  # whether the NIC may hold back the switch
     rmem_max: int
     budget: int  # net.core.netdev_budget
@@ -118,7 +119,7 @@ class Load:
 
     def _receive(self, events: Events, placement: Placement, nic: PciFunction, rate: float, seconds: float) -> None:
         # RSS spreads a few large flows badly
-        weights = [1 + queue * 7 % 5 / 4 for queue in range(nic.queues)]
+        weights = [1 + queue * 7 % 5 / 4 for queue in range(min(nic.queues, placement.queues.get(nic.name) or nic.queues))]
         first = nic.first_irq + nic.vectors.index(f"{nic.name}-TxRx-0")
         swell = rate * seconds * (0.85 + 0.3 * self._random.random())
         for queue, weight in enumerate(weights):

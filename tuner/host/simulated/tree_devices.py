@@ -1,8 +1,8 @@
 """PCI functions, network interfaces and their driver answers (``/ethtool/<if>.json``) of a simulated host.
 
 The feed NICs answer to the name of ixgbe, so that its counters and rounding mean what they mean in the field. Their firmware
-says "simulated", and one thing is harsher than on ixgbe: a ring change also resets interrupts and RSS, as it does on drivers
-that make their vectors anew.
+says "simulated". One thing is harsher than on ixgbe: a ring change also resets interrupts and RSS, as it does on drivers that
+make their vectors anew. And they have more to set than ixgbe has: every coalesce value, FEC, a copy-break.
 """
 
 from tuner.host.cpulist import format_list, format_mask
@@ -90,14 +90,14 @@ def write_devices(tree: TreeWriter, shape: Shape) -> None:
             base = f"{function.directory}/net/{function.name}"
             _write_interface(tree, base, function.name, function.ifindex, function.mac)
             _write_port(tree, base, function)
-            _write_queues(tree, shape, base, function.queues)
+            write_queues(tree, shape.cpus, base, range(function.queues), function.queues)
             tree.link(f"{base}/device", function.directory)
             tree.put(f"/ethtool/{function.name}.json", canonical(ethtool_document(function)))
     lo = "/sys/devices/virtual/net/lo"
     _write_interface(tree, lo, "lo", 1, "00:00:00:00:00:00")
     tree.values(lo, {"operstate": "unknown", "carrier": 1, "type": 772, "carrier_changes": 0}, READ_ONLY)
     tree.values(lo, {"flags": "0x9", "mtu": 65536, "tx_queue_len": 1000})
-    _write_queues(tree, shape, lo, 1)
+    write_queues(tree, shape.cpus, lo, range(1), 1)
 
 
 def _write_function(tree: TreeWriter, shape: Shape, function: PciFunction) -> None:
@@ -177,18 +177,32 @@ def _write_port(tree: TreeWriter, base: str, function: PciFunction) -> None:
     tree.values(base, {"flags": "0x1003", "mtu": 1500, "tx_queue_len": 1000, "carrier": 1})
 
 
-def _write_queues(tree: TreeWriter, shape: Shape, base: str, queues: int) -> None:
-    none = format_mask((), shape.cpus)
-    for queue in range(queues):
+def write_queues(tree: TreeWriter, cpus: int, base: str, queues: range, allocated: int) -> None:
+    """The attributes of some queues of an interface, as they are when the queues are new."""
+    none = format_mask((), cpus)
+    for queue in queues:
         tree.values(f"{base}/queues/rx-{queue}", {"rps_cpus": none, "rps_flow_cnt": 0})
-        tree.values(f"{base}/queues/tx-{queue}", {"xps_cpus": none, "xps_rxqs": format_mask((), queues), "tx_maxrate": 0})
+        tree.values(f"{base}/queues/tx-{queue}", {"xps_cpus": none, "xps_rxqs": format_mask((), allocated), "tx_maxrate": 0})
         tree.values(f"{base}/queues/tx-{queue}", {"tx_timeout": 0}, READ_ONLY)
         limits = {"limit": 0, "limit_max": 1879048192, "limit_min": 0, "hold_time": 1000}
         tree.values(f"{base}/queues/tx-{queue}/byte_queue_limits", limits)
         tree.values(f"{base}/queues/tx-{queue}/byte_queue_limits", {"inflight": 0}, READ_ONLY)
 
 
-DEFAULT_COALESCE = {"rx_usecs": 1, "tx_usecs": 0}
+DEFAULT_COALESCE: dict[str, bool | int] = {
+    "rx_usecs": 1,
+    "tx_usecs": 0,
+    "rx_frames": 64,
+    "tx_frames": 64,
+    "rx_usecs_irq": 8,
+    "tx_usecs_irq": 8,
+    "rx_frames_irq": 16,
+    "tx_frames_irq": 16,
+    "rx_usecs_high": 50,
+    "tx_usecs_high": 50,
+    "adaptive_rx": True,
+    "adaptive_tx": True,
+}
 
 
 def default_indirection(queues: int) -> list[int]:
@@ -216,13 +230,14 @@ def ethtool_document(function: PciFunction) -> dict[str, object]:
             "rx_max": 0,
             "tx_max": 0,
             "other_max": 1,
-            "combined_max": max(function.queues, 63),
+            "combined_max": function.queues,
         },
         "coalesce": dict(DEFAULT_COALESCE),
         "features": {
-            name: {"active": on, "fixed": fixed}
+            name: {"active": on, "fixed": fixed, "requested": on and not fixed}
             for name, on, fixed in (
                 ("rx-gro", True, False),
+                ("rx-gro-hw", True, False),
                 ("rx-lro", False, False),
                 ("rx-checksum", True, False),
                 ("rx-hashing", True, False),
@@ -234,6 +249,9 @@ def ethtool_document(function: PciFunction) -> dict[str, object]:
             )
         },
         "pause": {"autoneg": False, "rx": True, "tx": True},
+        "eee": {"enabled": True, "active": True},
+        "fec": {"mode": "auto", "active": "rs"},
+        "tunables": {"rx_copybreak": 256},
         "private_flags": {"legacy-rx": False, "vf-ipsec": False},
         "rss": {"indirection": default_indirection(function.queues), "key": key, "function": "toeplitz"},
         "stats": dict.fromkeys((*_IXGBE_STATISTICS, *per_queue), 0),

@@ -23,10 +23,11 @@ def write_irqs(tree: TreeWriter, shape: Shape) -> None:
     """All of /proc/irq."""
     tree.values(IRQ_ROOT, {"default_smp_affinity": format_mask(shape.all_cpus, shape.cpus)})
     for irq in interrupts(shape):
-        _write_irq(tree, shape, irq)
+        write_irq(tree, shape, irq)
 
 
-def _write_irq(tree: TreeWriter, shape: Shape, irq: Interrupt) -> None:
+def write_irq(tree: TreeWriter, shape: Shape, irq: Interrupt) -> None:
+    """One interrupt, as its driver asked for it."""
     base = f"{IRQ_ROOT}/{irq.number}"
     for name, content in affinity_files(shape, irq.number, irq.default).items():
         tree.put(f"{base}/{name}", content, 0o644 if irq.writable and name.startswith("smp") else READ_ONLY)
