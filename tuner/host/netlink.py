@@ -1,7 +1,7 @@
-"""One netlink dump, by a raw socket: a question, and all of the kernel's answers.
+"""Netlink by a raw socket: a question and all of the kernel's answers, or one change and its receipt.
 
-Source: include/uapi/linux/netlink.h, net/netlink/af_netlink.c. Just enough for counters that no file shows. A dump is read only
-from the kernel itself (port 0), within bounds of size and time.
+Source: include/uapi/linux/netlink.h, net/netlink/af_netlink.c. Just enough for counters and queueing disciplines, which no file
+shows. Answers are taken only from the kernel itself (port 0), within bounds of size and time.
 """
 
 import errno
@@ -16,7 +16,8 @@ LIMIT = 4 << 20  # bytes of answers
 _TIMEOUT_S = 1.0
 _HEADER = struct.Struct("=IHHII")  # length with itself, type, flags, sequence, port
 _ERROR, _DONE = 2, 3
-_REQUEST, _DUMP, _TORN = 0x1, 0x300, 0x10  # NLM_F_REQUEST, NLM_F_DUMP, NLM_F_DUMP_INTR
+_REQUEST, _ACK, _DUMP, _TORN = 0x1, 0x4, 0x300, 0x10  # NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR
+CREATE, REPLACE = 0x400, 0x100  # NLM_F_CREATE, NLM_F_REPLACE
 _BUFFER = 1 << 17  # the kernel fills at most 32 KiB a read
 
 Messages = tuple[tuple[int, bytes], ...]
@@ -37,11 +38,24 @@ def dump(protocol: int, kind: int, payload: bytes) -> Messages:
         OSError: as the kernel answers it (EPERM, EOPNOTSUPP, EPROTONOSUPPORT), EFBIG beyond 4 MiB, ETIMEDOUT after a second
             without an end, EAGAIN where the objects changed while they were told.
     """
+    return _ask(protocol, kind, payload, _REQUEST | _DUMP)
+
+
+def change(protocol: int, kind: int, payload: bytes, flags: int = 0) -> None:
+    """Asks for one change, with ``CREATE`` and ``REPLACE`` as ``flags``, and waits for the kernel's receipt.
+
+    Raises:
+        OSError: as the kernel answers it, ETIMEDOUT where it has not answered after a second.
+    """
+    _ask(protocol, kind, payload, _REQUEST | _ACK | flags)
+
+
+def _ask(protocol: int, kind: int, payload: bytes, flags: int) -> Messages:
     found: list[tuple[int, bytes]] = []
     size, deadline = 0, time.monotonic() + _TIMEOUT_S
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol) as asked:
         asked.bind((0, 0))
-        asked.send(_HEADER.pack(_HEADER.size + len(payload), kind, _REQUEST | _DUMP, 1, 0) + payload)
+        asked.send(_HEADER.pack(_HEADER.size + len(payload), kind, flags, 1, 0) + payload)
         while True:
             left = deadline - time.monotonic()
             if left <= 0:
