@@ -21,6 +21,7 @@ _UNION_AND_EXTENSION = 72  # union ethtool_flow_union and struct ethtool_flow_ex
 _TUPLE = struct.Struct("=4s4sHHB")  # struct ethtool_tcpip4_spec; addresses and ports in network order
 _ANY_PLACE, _PLACES_ITSELF = 0xFFFFFFFF, 1 << 31  # RX_CLS_LOC_ANY, RX_CLS_LOC_SPECIAL
 _DISCARD = (1 << 64) - 1  # RX_CLS_FLOW_DISC
+_EXTENDED, _TO_CONTEXT = 0xC0000000, 0x20000000  # FLOW_EXT and FLOW_MAC_EXT, FLOW_RSS
 _LIMIT = 16384  # rules; the largest tables of NICs in use hold 8192
 DROP = -1
 
@@ -103,7 +104,8 @@ def parse_rule(raw: bytes) -> Rule:
     (kind,) = struct.unpack_from("=I", raw, _SPEC)
     cookie, location = struct.unpack_from("=QI", raw, _COOKIE)
     queue = DROP if cookie == _DISCARD else int(cookie)
-    return Rule(location, _flow(raw, kind), queue)
+    # ixgbe marks every rule as extended; whether its extension matches anything, the mask says
+    return Rule(location, None if kind & _TO_CONTEXT else _flow(raw, kind & ~_EXTENDED), queue)
 
 
 def _flow(raw: bytes, kind: int) -> Flow | None:
@@ -125,8 +127,9 @@ def _flow(raw: bytes, kind: int) -> Flow | None:
 
 def rule_request(rule: Rule) -> bytes:
     """The struct ethtool_rxnfc that inserts a rule."""
-    assert rule.flow is not None
     raw, flow = bytearray(_BYTES), rule.flow
+    if flow is None:
+        raise ValueError("not a rule by addresses and ports")
     struct.pack_into("=I", raw, 0, _SRXCLSRLINS)
     struct.pack_into("=I", raw, _SPEC, PROTOCOLS[flow.protocol])
     addresses = [socket.inet_aton(each) if each else bytes(4) for each in (flow.source, flow.to)]
@@ -167,7 +170,9 @@ def free_place(table: FlowTable) -> int:
     for location in reversed(range(min(table.size, _LIMIT))):
         if location not in table.rules:
             return location
-    raise OSError(errno.ENOSPC, f"no free place among {table.size} of the flow table" if table.size else os.strerror(errno.ENOSPC))
+    raise OSError(
+        errno.ENOSPC, f"no free place among {table.size} of the flow table" if table.size else os.strerror(errno.ENOSPC)
+    )
 
 
 def remove_rule(request: Request, location: int) -> None:

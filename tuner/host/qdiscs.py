@@ -1,8 +1,8 @@
 """Queueing disciplines of an interface, by rtnetlink.
 
-Source: include/uapi/linux/rtnetlink.h (struct tcmsg), net/sched/sch_api.c, net/sched/sch_generic.c. A discipline that the kernel
-attached by itself has the handle 0:; one that somebody asked for has another. Options are kept as the kernel tells them: what
-it tells of these kinds is also what it takes.
+Source: include/uapi/linux/rtnetlink.h (struct tcmsg), net/sched/sch_api.c, net/sched/sch_generic.c. A discipline that the
+kernel attached by itself has the handle 0:; one that somebody asked for has another. Options are kept as the
+kernel tells them: what it tells of these kinds is also what it takes.
 """
 
 import errno
@@ -26,7 +26,7 @@ _CODEL_TIMES = (1, 3, 7)  # TCA_FQ_CODEL_TARGET, TCA_FQ_CODEL_INTERVAL, TCA_FQ_C
 
 @dataclass(frozen=True, slots=True)
 class Qdisc:
-    """One discipline. ``handle`` and ``parent`` are major << 16 | minor; ``options`` are attributes as the kernel tells them."""
+    """One discipline. ``handle`` and ``parent`` are major << 16 | minor; ``options`` are attributes, as told."""
 
     handle: int
     parent: int
@@ -103,9 +103,8 @@ def _spelled(wanted: Qdisc) -> bytes:
         return wanted.options
     spelled = b""
     for kind, value in netlink.attributes(wanted.options):
-        if kind in _CODEL_TIMES and len(value) == 4:
-            value = struct.pack("=I", struct.unpack("=I", value)[0] + 1)
-        spelled += netlink.attribute(kind, value)
+        is_time = kind in _CODEL_TIMES and len(value) == 4
+        spelled += netlink.attribute(kind, struct.pack("=I", struct.unpack("=I", value)[0] + 1) if is_time else value)
     return spelled
 
 

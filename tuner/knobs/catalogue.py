@@ -4,16 +4,38 @@ What resets a device comes first, since it makes the device forget the rest; who
 stack is tuned. Source of the order: drivers re-create interrupts on ring changes, and partitions reset affinities.
 """
 
-from tuner.knobs import device, irq, isolation, rings, sysctl
+from tuner.knobs import (
+    device,
+    hwtstamp,
+    irq,
+    isolation,
+    link,
+    napi,
+    nic_stack,
+    qdisc,
+    queue_cpus,
+    rings,
+    rss,
+    steering,
+    sysctl_special,
+)
 from tuner.knobs.knob import Knob
 from tuner.language.entry import Entry, Family
 
 FAMILIES: tuple[Family, ...] = (
     rings.FAMILY,
+    link.FAMILY,
+    rss.FAMILY,
+    steering.FAMILY,
+    hwtstamp.FAMILY,
     irq.FAMILY,
+    queue_cpus.FAMILY,
+    napi.FAMILY,
+    qdisc.FAMILY,
     isolation.FAMILY,
     device.FAMILY,
-    sysctl.FAMILY,
+    sysctl_special.FAMILY,
+    nic_stack.FAMILY,  # what is in force there is made of the sysctls of all interfaces, too
 )
 KNOBS: tuple[Knob, ...] = tuple(knob for family in FAMILIES for knob in family.knobs)
 ENTRIES: tuple[Entry, ...] = tuple(entry for family in FAMILIES for entry in family.entries)
@@ -23,14 +45,18 @@ _ORDER = {knob.family: place for place, knob in enumerate(KNOBS)}
 
 
 def knob_of(name: str) -> Knob:
-    """The knob of that name; every ``sysctl.…`` is one family.
+    """The knob of that name; every ``sysctl.…`` is one family, but for a few that have their own.
 
     Raises:
         KeyError: this version has no such knob.
     """
-    return _BY_FAMILY["sysctl" if name.startswith("sysctl.") else name]
+    return _BY_FAMILY[_family(name)]
 
 
 def order_of(name: str) -> int:
     """The knob's place in the order of application."""
-    return _ORDER["sysctl" if name.startswith("sysctl.") else name]
+    return _ORDER[_family(name)]
+
+
+def _family(name: str) -> str:
+    return "sysctl" if name.startswith("sysctl.") and name not in _BY_FAMILY else name
