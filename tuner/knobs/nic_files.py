@@ -71,7 +71,7 @@ class QueueFiles(Knob):
         values = {}
         for queue in queues(inventory, nic, self.way):
             text = inventory.host.files.optional(self.path(nic, queue))
-            if text is not None:
+            if text:  # a captured tree keeps an empty file of what the kernel refused to show
                 values[queue] = self.parse(text)
         if not values:
             raise Unsupported(self.missing(nic))
@@ -105,7 +105,7 @@ class QueueFiles(Knob):
         for queue, value in values.items():
             path = self.path(nic, queue)
             now = files.optional(path)
-            if now is None or self.parse(now) == value:
+            if not now or self.parse(now) == value:
                 continue
             try:
                 files.write(path, self.spell(inventory, value))

@@ -5,6 +5,7 @@ when the root is taken away; what somebody set is put back with its handle and o
 tables cannot be put back like that: they are left alone unless that is accepted.
 """
 
+import errno
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -54,7 +55,12 @@ class RootQdisc(Knob):
     def read(self, inventory: Inventory, identity: str) -> Reading:
         """The root and what is below it. One dump of all interfaces' disciplines."""
         nic = find_nic(inventory, identity)
-        found = self._found(inventory, nic.name)
+        try:
+            found = self._found(inventory, nic.name)
+        except OSError as error:
+            if error.errno == errno.EOPNOTSUPP:
+                raise Unsupported(f"this host does not tell of queueing disciplines: {error.strerror}") from error
+            raise
         root = found[0]
         text = _text(found)
         undo = [[one.handle, one.parent, one.kind, one.options.hex()] for one in found] if root.handle else []
@@ -129,9 +135,8 @@ class RootQdisc(Knob):
     @staticmethod
     def _found(inventory: Inventory, name: str) -> tuple[Qdisc, ...]:
         found = inventory.host.syscalls.qdiscs(name)
-        if not found or found[0].parent != ROOT:
-            raise Unsupported(f"{name} has no queueing discipline")
-        return found
+        # an interface that is down has noop, which the kernel does not tell of
+        return found if found and found[0].parent == ROOT else (Qdisc(0, ROOT, "noop"), *found)
 
 
 def _text(found: Sequence[Qdisc]) -> str:
