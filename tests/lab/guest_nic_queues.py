@@ -45,8 +45,34 @@ SETTINGS = {
     "rp_filter": "rp_filter = 2",
     "igmp": "force_igmp_version = 2",
 }
-ALWAYS = {"rps", "rps_flow_cnt", "napi", "mtu", "txqueuelen", "qdisc.fq", "qdisc.mq", "qdisc.noqueue", "runtime_pm", "rp_filter", "igmp"}
-TAKEN: dict[str, set[str]] = {}
+ALWAYS = {
+    "rps",
+    "rps_flow_cnt",
+    "napi",
+    "mtu",
+    "txqueuelen",
+    "qdisc.fq",
+    "qdisc.mq",
+    "qdisc.noqueue",
+    "runtime_pm",
+    "rp_filter",
+    "igmp",
+}
+_RSS = {"rss.table", "rss.weights", "xps"}
+TAKEN = {
+    "vmxnet3": _RSS,
+    "virtio_net": _RSS | {"rss.key", "rss.hash_udp4", "rss.hash_udp4_sd"},
+    "igb": _RSS | {"rss.hash_udp4", "rss.hash_udp4_sd", "hwtstamp.ptp"},
+    "e1000e": {"hwtstamp", "hwtstamp.ptp"},
+}
+# disciplines with somebody's own options: they come back with them
+CONFIGURED = (
+    ("fq_codel", "limit", "1000", "flows", "512", "target", "3ms", "interval", "50ms", "ce_threshold", "7ms", "noecn"),
+    ("fq", "limit", "500", "flow_limit", "20", "quantum", "2000", "maxrate", "1gbit"),
+    ("pfifo_fast",),
+    ("pfifo", "limit", "33"),
+    ("bfifo", "limit", "99999"),
+)
 
 
 def said(*command: str) -> str:
@@ -91,9 +117,7 @@ def one_setting(host: Host, store: Store, place: pathlib.Path, nic: str, line: s
     if not plan.differing:
         return plan.changes[0].state, plan.changes[0].error or ""
     with store.lock():
-        result = apply(
-            host, store, plan, Options(frozenset({"link"})), lambda _: None, lambda _: None, lambda: ""
-        )
+        result = apply(host, store, plan, Options(frozenset({"link"})), lambda _: None, lambda _: None, lambda: "")
     if result.outcome != "confirmed":
         return result.outcome, result.error
     after = look()
@@ -122,6 +146,13 @@ def nic_queues(check: Check) -> None:
                 left = [f"{key}: {before.get(key)!r} -> {after.get(key)!r}" for key in after if after[key] != before.get(key)]
                 check(f"{nic} {name}: {how}, and as it was after", not left and "verify" not in how, (why[:150], left[:3]))
                 taken |= {name} if how in ("taken", "ok", "ok-rounded") else set()
+            for words in CONFIGURED:
+                subprocess.run(["tc", "qdisc", "replace", "dev", nic, "root", "handle", "7:", *words], check=True)
+                shown = said("tc", "qdisc", "show", "dev", nic)
+                how, why = one_setting(host, store, pathlib.Path(place), nic, SETTINGS["qdisc.noqueue"])
+                again = said("tc", "qdisc", "show", "dev", nic)
+                check(f"{nic} {words[0]} of somebody's own comes back", how == "taken" and again == shown, (why, shown, again))
+                subprocess.run(["tc", "qdisc", "del", "dev", nic, "root"], check=True)
             check(f"{nic}: takes what {driver} is known to take", taken >= TAKEN.get(driver, set()) | ALWAYS, sorted(taken))
 
 

@@ -157,6 +157,7 @@ class HashFields(RssKnob):
         risk=_RISK,
         quirks=(
             "igb, ixgbe: addresses cannot be left out, and of TCP neither can ports (EINVAL)",
+            "e1000e says what it hashes, and takes nothing (EOPNOTSUPP)",
             "mlx5, bnxt, i40e: each set of fields is a table of its own; a wrong one is EINVAL",
             "fragments of one datagram may be reordered where ports are hashed",
         ),

@@ -44,7 +44,7 @@ class Steering(Knob):
             "needs the ntuple feature on most drivers: EOPNOTSUPP without it. Switching it on resets ixgbe",
             "ixgbe: one mask for all rules, so either every rule has a port or none",
             "i40e, ice: one set of fields for each kind of flow; i40e wants flow-director-atr off beside it",
-            "igb: only by ether type, VLAN or MAC, never by address: EINVAL for every rule here",
+            "igb: only by ether type, VLAN or MAC, never by address: every rule here is EINVAL, EOPNOTSUPP before the i350",
             "sfc, mlx5: full masks and more rules than a feed has groups; bnxt: all fields of a flow or few of them",
             "ENOSPC: the table is full; ENOENT or EINVAL: a queue that is not there",
             "some drivers lose all rules in a reset or when ntuple is switched off: verify sees it",
@@ -126,7 +126,14 @@ def _one(inventory: Inventory, name: str, flow: Flow, rule: Rule | None, wanted:
             place = rule.location
         # a driver may refuse two rules that match the same, and an insertion onto a place that is taken
         syscalls.release_flow_rule(name, rule.location)
-    return syscalls.set_flow_rule(name, flow, queue, place)
+    try:
+        return syscalls.set_flow_rule(name, flow, queue, place)
+    except OSError as error:
+        if error.errno == errno.EOPNOTSUPP:
+            raise OSError(
+                error.errno, f"{error.strerror}: ntuple filters are off, or the driver has none by address", name
+            ) from error
+        raise
 
 
 def _table(inventory: Inventory, ident: str) -> FlowTable:
