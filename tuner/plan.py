@@ -150,7 +150,7 @@ def look(inventory: Inventory, wish: Wish, managed: bool = False) -> Change:
         undo=reading.saved,
         error=error,
         note=reading.note,
-        irreversible=knob.irreversible(wish.identity),
+        irreversible=knob.irreversible(wish.identity) or reading.irreversible,
         options=wish.options,
     )
 

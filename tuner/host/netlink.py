@@ -1,7 +1,7 @@
-"""Netlink by raw sockets: a question and all of the kernel's answers, and the news of links.
+"""Netlink by raw sockets: a question and all of the kernel's answers, one change and its receipt, and the news of links.
 
-Source: include/uapi/linux/netlink.h, net/netlink/af_netlink.c. Just enough for counters that no file shows. A dump is read only
-from the kernel itself (port 0), within bounds of size and time.
+Source: include/uapi/linux/netlink.h, net/netlink/af_netlink.c. Just enough for counters and queueing disciplines, which no file
+shows. Answers are taken only from the kernel itself (port 0), within bounds of size and time.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ _TIMEOUT_S = 1.0
 _HEADER = struct.Struct("=IHHII")  # length with itself, type, flags, sequence, port
 _ERROR, _DONE = 2, 3
 _REQUEST, _ACK, _DUMP, _TORN = 0x1, 0x4, 0x300, 0x10  # NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR
+CREATE, REPLACE = 0x400, 0x100  # NLM_F_CREATE, NLM_F_REPLACE
 _RTMGRP_LINK = 1
 _EVENTS = 256  # taken at once; the rest is there the next time
 _BUFFER = 1 << 17  # the kernel fills at most 32 KiB a read
@@ -46,6 +47,15 @@ def dump(protocol: int, kind: int, payload: bytes) -> Messages:
 def ask(protocol: int, kind: int, payload: bytes) -> Messages:
     """Asks about one object; otherwise as ``dump``. The acknowledgement that ends the answers is not among them."""
     return _asked(protocol, kind, payload, _ACK)
+
+
+def change(protocol: int, kind: int, payload: bytes, flags: int = 0) -> None:
+    """Asks for one change, with ``CREATE`` and ``REPLACE`` as ``flags``, and waits for the kernel's receipt.
+
+    Raises:
+        OSError: as the kernel answers it, ETIMEDOUT where it has not answered after a second.
+    """
+    _asked(protocol, kind, payload, _ACK | flags)
 
 
 def _asked(protocol: int, kind: int, payload: bytes, how: int) -> Messages:

@@ -5,11 +5,8 @@ ethtool goes through pyroute2's ioctl class, imported at the first request: it c
 Never another program's text: parsers of ``ethtool`` output broke silently for years.
 """
 
-import ctypes
 import errno
-import fcntl
 import os
-import socket
 import struct
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -34,12 +31,13 @@ from tuner.host.ethtool_values import (
     write_values,
 )
 from tuner.host.files import HostFiles
+from tuner.host.interface_ioctl import ethtool_request as _request
+from tuner.host.nic_syscalls import LinuxNicSyscalls, NicSyscalls
 from tuner.host.nics import valid_name
 from tuner.host.threads import Thread, cgroup_of, read_thread, thread_ids
 
 T = TypeVar("T")
 
-SIOCETHTOOL = 0x8946
 ETHTOOL_GDRVINFO = 0x3
 ETHTOOL_GPERMADDR = 0x20
 
@@ -77,7 +75,7 @@ class Channels:
     combined_max: int
 
 
-class Syscalls(Protocol):
+class Syscalls(NicSyscalls, Protocol):
     """What a host does that is no file. Every method raises OSError with the kernel's errno; EOPNOTSUPP: not on this NIC."""
 
     def driver(self, ifname: str) -> Driver:
@@ -132,7 +130,7 @@ class Syscalls(Protocol):
         """CLOCK_BOOTTIME: goes on while suspended, deaf to changes of the wall clock."""
 
 
-class LinuxSyscalls:
+class LinuxSyscalls(LinuxNicSyscalls):
     """The port to this machine's kernel."""
 
     def __init__(self, files: HostFiles) -> None:
@@ -288,17 +286,6 @@ class LinuxSyscalls:
     def boottime_ns(self) -> int:
         """See Syscalls."""
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-
-
-def _request(ifname: str, request: bytes) -> bytes:
-    """One SIOCETHTOOL with ``request`` as its buffer; what the kernel left in the buffer."""
-    if not valid_name(ifname):
-        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), ifname)
-    buffer = ctypes.create_string_buffer(request, len(request))
-    name = ifname.encode("utf-8", "surrogateescape")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        fcntl.ioctl(control, SIOCETHTOOL, struct.pack("16sP16x", name, ctypes.addressof(buffer)))
-    return buffer.raw
 
 
 def _ethtool(ifname: str, request: Callable[[Any], T]) -> T:

@@ -4,7 +4,26 @@ What resets a device comes first, since it makes the device forget the rest; who
 stack is tuned. Source of the order: drivers re-create interrupts on ring changes, and partitions reset affinities.
 """
 
-from tuner.knobs import channels, coalesce, device, features, irq, irq_queues, isolation, link, rings, sysctl
+from tuner.knobs import (
+    channels,
+    coalesce,
+    device,
+    features,
+    hwtstamp,
+    interface,
+    irq,
+    irq_queues,
+    isolation,
+    link,
+    napi,
+    nic_stack,
+    qdisc,
+    queue_cpus,
+    rings,
+    rss,
+    steering,
+    sysctl_special,
+)
 from tuner.knobs.knob import Knob
 from tuner.language.entry import Entry, Family
 
@@ -13,12 +32,20 @@ FAMILIES: tuple[Family, ...] = (
     rings.FAMILY,
     features.FAMILY,
     link.FAMILY,
+    interface.FAMILY,
+    rss.FAMILY,
+    steering.FAMILY,
     coalesce.FAMILY,
+    hwtstamp.FAMILY,
     irq.FAMILY,
     irq_queues.FAMILY,
+    queue_cpus.FAMILY,
+    napi.FAMILY,
+    qdisc.FAMILY,
     isolation.FAMILY,
     device.FAMILY,
-    sysctl.FAMILY,
+    sysctl_special.FAMILY,
+    nic_stack.FAMILY,  # what is in force there is made of the sysctls of all interfaces, too
 )
 KNOBS: tuple[Knob, ...] = tuple(knob for family in FAMILIES for knob in family.knobs)
 ENTRIES: tuple[Entry, ...] = tuple(entry for family in FAMILIES for entry in family.entries)
@@ -30,11 +57,11 @@ _NAMED = ("sysctl", "nic.features", "nic.private_flags")
 
 
 def _family(name: str) -> str:
-    return next((family for family in _NAMED if name.startswith(family + ".")), name)
+    return name if name in _BY_FAMILY else next((family for family in _NAMED if name.startswith(family + ".")), name)
 
 
 def knob_of(name: str) -> Knob:
-    """The knob of that name; every ``sysctl.…``, and what else only the host has names for, is one family.
+    """The knob of that name; every ``sysctl.…`` but a few, and what else only the host has names for, is one family.
 
     Raises:
         KeyError: this version has no such knob.

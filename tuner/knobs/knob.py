@@ -46,6 +46,7 @@ class Reading:
     """One look at a setting: what was asked of the kernel (``now``) and what it does (``effective``).
 
     ``undo`` is what ``restore`` needs, where that is more than ``now``. ``note`` is for people: why it is as it is.
+    ``irreversible`` says why this very state would not come back, where that depends on what was found.
     """
 
     now: Json
@@ -53,6 +54,7 @@ class Reading:
     undo: Json = None
     managed: bool = False
     note: str = ""
+    irreversible: str = ""
 
     @property
     def saved(self) -> Json:

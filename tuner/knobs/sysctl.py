@@ -10,8 +10,6 @@ from typing import ClassVar
 
 from tuner.host.host import Inventory
 from tuner.knobs.knob import About, Json, Knob, Reading, State, Unsupported
-from tuner.language.entry import Family
-from tuner.language.request import Request
 from tuner.language.values import Report, Text, Whole, is_number
 
 _KEY = re.compile(r"[a-z][a-z0-9_]*(?:\.[A-Za-z0-9_][A-Za-z0-9_-]*){1,6}")
@@ -171,14 +169,3 @@ def check_value(value: object, report: Report) -> Json:
     # the kernel prints vectors with tabs, and that is what gets copied
     text = Text("50").check(value.replace("\t", " ") if isinstance(value, str) else value, report)
     return None if text is None else " ".join(text.split())
-
-
-def _ask(request: Request) -> None:
-    for place, setting in request.profile.below("sysctl").items():
-        key, value = place[0], setting.value
-        if isinstance(value, str) and value.startswith(("at-least:", "at-most:")):
-            value = request.amount(setting, value, request.inventory.host.files.number(path_of(key)))
-        request.wish(f"sysctl.{key}", "host", key, value, setting)
-
-
-FAMILY = Family("Sysctls", (Sysctl(),), ask=_ask)

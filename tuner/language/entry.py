@@ -74,6 +74,16 @@ def on_nic(knob: str) -> Ask:
     return ask
 
 
+def on_nic_first(knob: str, offered: tuple[str, ...] | None = None) -> Ask:
+    """As ``on_nic``, of a list of words the first that is offered."""
+
+    def ask(request: Request, place: Place, setting: Setting) -> None:
+        nic = request.nic(place[1])
+        request.wish(knob, nic.name, nic.identity, request.first(setting, setting.value, offered), setting)
+
+    return ask
+
+
 def on_cpus(knob: str) -> Ask:
     """Asks for a setting of each CPU: one wish for each value, its identity the CPU list."""
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from tuner.host.cpulist import CpuListError, CpuSet, format_list, format_mask, parse_list, parse_mask
 from tuner.host.files import HostFiles
+from tuner.host.simulated.nic_stack import INTERFACE_SYSCTLS
 from tuner.host.simulated.settings import SYSCTLS, Setting, normalised, power_of_two, refusal
 from tuner.host.simulated.shape import Shape
 
@@ -35,9 +36,13 @@ def shown(files: HostFiles, shape: Shape, path: str, value: str) -> str:
         return str(min(1, abs(int(normalised(Setting("0"), "0", value, path)))))
     if leaf == "online" and path.startswith("/sys/devices/system/cpu/"):
         raise OSError(errno.EOPNOTSUPP, "the simulated host does not take CPUs offline", path)
+    if leaf in _BOUNDED and path.startswith("/sys/devices/") and "/net/" in path:
+        return normalised(_BOUNDED[leaf], files.text(path), value, path)
     return _by_content(files, path, value)
 
 
+# what an interface takes (net/core/net-sysfs.c; the jumbo frames of ixgbe)
+_BOUNDED = {"mtu": Setting("1500", 68, 9710), "threaded": Setting("0", 0, 1), "tx_queue_len": Setting("1000", 0)}
 # the masks, and whether each must name a CPU
 _MASKS = {"smp_affinity": True, "default_smp_affinity": True, "cpumask": True, "rps_cpus": False, "xps_cpus": False}
 
@@ -48,7 +53,8 @@ def _sysctl(files: HostFiles, shape: Shape, path: str, value: str) -> str:
         return format_list(_cpus(parse_list, value, path) & shape.all_cpus)
     if name in ("kernel/hostname", "kernel/domainname"):
         return value[:64]
-    setting = SYSCTLS.get(name)
+    own = name.startswith("net/ipv4/conf/")
+    setting = INTERFACE_SYSCTLS.get(name.rpartition("/")[2]) if own else SYSCTLS.get(name)
     if setting is None:
         raise refusal(errno.EINVAL, path)
     return normalised(setting, files.text(path), value, path)
@@ -84,6 +90,7 @@ _CHOICES = {
     "energy_performance_preference": "energy_performance_available_preferences",
     "current_clocksource": "available_clocksource",
 }
+_RUNTIME_PM = ("on", "auto")
 
 
 def _by_content(files: HostFiles, path: str, value: str) -> str:
@@ -95,6 +102,10 @@ def _by_content(files: HostFiles, path: str, value: str) -> str:
         if word not in words:
             raise refusal(errno.EINVAL, path)
         return " ".join(f"[{known}]" if known == word else known for known in words)
+    if path.endswith("/power/control"):
+        if word not in _RUNTIME_PM:
+            raise refusal(errno.EINVAL, path)
+        return word
     if leaf in _CHOICES:
         if word in (files.optional(f"{directory}/{_CHOICES[leaf]}") or "").split():
             return word

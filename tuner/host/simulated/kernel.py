@@ -129,6 +129,8 @@ class SimulatedKernel:
             cgroup_writes.react(self._files, self._shape)
         elif path.startswith(cgroups.ROOT + "/"):
             cgroup_writes.react_to(self._files, self._shape, path, shown)
+        elif path.startswith("/sys/devices/pci") and path.endswith("/mtu"):
+            self._reset(path.split("/")[-2])
 
     def _store(self, name: str, shown: str) -> None:
         replace_content(self._files.path(name), (shown + "\n").encode())
@@ -144,9 +146,15 @@ class SimulatedKernel:
 
     def _set_rings(self, ifname: str, rx: int, tx: int) -> None:
         def change(document: dict[str, object]) -> None:
-            rings, queues, rss = document["rings"], document.get("channels"), document.get("rss")
-            if isinstance(rings, dict):
+            if isinstance(rings := document["rings"], dict):
                 rings |= {"rx": rx, "tx": tx}
+
+        change_document(self._files.path(f"/ethtool/{ifname}.json"), change)
+        self._reset(ifname)
+
+    def _reset(self, ifname: str) -> None:
+        def change(document: dict[str, object]) -> None:
+            queues, rss = document.get("channels"), document.get("rss")
             if isinstance(rss, dict) and isinstance(queues, dict):
                 rss["indirection"] = default_indirection(int(queues["combined"]))
             if isinstance(document.get("coalesce"), dict):

@@ -21,6 +21,7 @@ from tuner.host.simulated import nic_values
 from tuner.host.simulated.cgroups import ROOT
 from tuner.host.simulated.documents import Document, change_document, read_document
 from tuner.host.simulated.kernel import SimulatedKernel
+from tuner.host.simulated.nic_syscalls import SimulatedNicSyscalls
 from tuner.host.simulated.tree_threads import THREADS
 from tuner.host.syscalls import Channels, Driver, Rings
 from tuner.host.threads import Thread, read_thread, thread_ids
@@ -29,7 +30,7 @@ DRIVER_SETTINGS = ("channels", "private_flags", "pause", "coalesce", "rss")
 RING_MIN, RING_STEP = 64, 8  # IXGBE_MIN_RXD, IXGBE_REQ_RX_DESCRIPTOR_MULTIPLE
 
 
-class SimulatedSyscalls:
+class SimulatedSyscalls(SimulatedNicSyscalls):
     """The port to a tree of files. ``kernel``: what answers writes to it, None for a tree that just keeps them."""
 
     def __init__(self, files: HostFiles, kernel: SimulatedKernel | None = None) -> None:

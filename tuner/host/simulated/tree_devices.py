@@ -7,6 +7,7 @@ make their vectors anew. And they have more to set than ixgbe has: every coalesc
 
 from tuner.host.cpulist import format_list, format_mask
 from tuner.host.simulated.documents import canonical
+from tuner.host.simulated.nic_stack import stack_document, write_conf
 from tuner.host.simulated.shape import RELEASE, PciFunction, Shape, nics, pci_functions
 from tuner.host.simulated.writer import TreeWriter
 
@@ -93,6 +94,7 @@ def write_devices(tree: TreeWriter, shape: Shape) -> None:
             write_queues(tree, shape.cpus, base, range(function.queues), function.queues)
             tree.link(f"{base}/device", function.directory)
             tree.put(f"/ethtool/{function.name}.json", canonical(ethtool_document(function)))
+    write_conf(tree, ("lo", *(nic.name for nic in nics(shape))))
     lo = "/sys/devices/virtual/net/lo"
     _write_interface(tree, lo, "lo", 1, "00:00:00:00:00:00")
     tree.values(lo, {"operstate": "unknown", "carrier": 1, "type": 772, "carrier_changes": 0}, READ_ONLY)
@@ -124,7 +126,7 @@ def _write_function(tree: TreeWriter, shape: Shape, function: PciFunction) -> No
     if function.nic:
         errors = {f"aer_dev_{name}": f"{kinds}\n{total} 0" for name, kinds, total in _AER}
         tree.values(base, errors, READ_ONLY)
-    tree.values(base, {"numa_node": function.node, "enable": 1, "power/control": "on"})
+    tree.values(base, {"numa_node": function.node, "enable": 1, "power/control": "auto" if function.nic else "on"})
     tree.values(f"{base}/msi_irqs", {str(irq): "msix" for irq in function.irqs}, READ_ONLY)
     driver = f"/sys/bus/pci/drivers/{function.driver}"
     tree.link(f"{base}/driver", driver)
@@ -253,6 +255,7 @@ def ethtool_document(function: PciFunction) -> dict[str, object]:
         "fec": {"mode": "auto", "active": "rs"},
         "tunables": {"rx_copybreak": 256},
         "private_flags": {"legacy-rx": False, "vf-ipsec": False},
+        **stack_document(function.queues),
         "rss": {"indirection": default_indirection(function.queues), "key": key, "function": "toeplitz"},
         "stats": dict.fromkeys((*_IXGBE_STATISTICS, *per_queue), 0),
     }
