@@ -149,3 +149,17 @@ def test_no_reset_under_traffic_where_trading_goes_on(new_sim: Callable[..., Sim
     sim.json("rollback", status=0)
     with traffic(sim, "eth2"):  # allowed, and nobody asked for the guard
         sim.json(*APPLY, status=0)
+
+
+def test_flow_rules_that_somebody_made_survive_our_reset_and_its_undoing(sim: Sim) -> None:
+    """Drivers drop the rules with the rings; one whose place was taken meanwhile is its new owner's."""
+    from tuner.host.flow_rules import DROP, Flow
+
+    syscalls = sim.host.syscalls
+    theirs = {syscalls.set_flow_rule("eth2", Flow("udp", "239.1.1.1", 30001), 1, None): 1}
+    theirs[syscalls.set_flow_rule("eth2", Flow("tcp", "", 9000), DROP, None)] = DROP
+    before = tree_of(sim.root)
+    assert sim.apply(sim.profile('[bind]\nfeed = "nic"\n[nic.feed]\nrings = { rx = 4096 }\n')).outcome == "confirmed"
+    assert {place: rule.queue for place, rule in sim.host.syscalls.flow_table("eth2").rules.items()} == theirs
+    assert rollback(sim.host, sim.store, None, "test") is not None
+    assert tree_of(sim.root) == before

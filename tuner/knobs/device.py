@@ -5,10 +5,12 @@ vmxnet3), which set coalescing, indirection table or queue attributes to their d
 net/core/dev.c, which drops XPS maps when the number of queues changes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple
 from typing import ClassVar
 
 from tuner.host.files import HostFiles
+from tuner.host.flow_rules import Flow
 from tuner.host.host import Inventory
 from tuner.host.text import is_number
 from tuner.knobs.knob import About, Json, Knob, Reading, State
@@ -26,8 +28,8 @@ class DeviceSettings(Knob):
 
     ``but`` are blocks that the change at hand sets itself, or that follow from it: they are not kept around it.
 
-    A reading is ``{"driver": {name: text}, "files": {value: [name below /sys/class/net/IF]}}``: grouped by value, since most of
-    a NIC's hundreds of attributes are alike and a journal shall stay small.
+    A reading is ``{"driver": {name: text}, "files": {value: [name below /sys/class/net/IF]}, "rules": [flow rule]}``; the files
+    are grouped by value, since most of a NIC's hundreds of attributes are alike and a journal shall stay small.
     """
 
     family: ClassVar[str] = "nic.settings"
@@ -47,7 +49,7 @@ class DeviceSettings(Knob):
             value = files.optional(f"/sys/class/net/{nic.name}/{name}")
             if value is not None:
                 grouped.setdefault(value, []).append(name)
-        now = {"driver": self._driver(inventory, nic.name), "files": grouped}
+        now = {"driver": self._driver(inventory, nic.name), "files": grouped, "rules": flow_rules(inventory, nic.name)}
         return Reading(now=now, effective=None)
 
     def compare(self, reading: Reading, wanted: Json) -> State:
@@ -82,6 +84,10 @@ class DeviceSettings(Knob):
                     inventory.host.files.write(f"/sys/class/net/{nic.name}/{name}", value)
                 except OSError as error:
                     refused = refused or error
+        try:
+            put_rules_back(inventory, nic.name, undo.get("rules", []))
+        except OSError as error:
+            refused = refused or error
         if refused is not None:
             raise refused
 
@@ -89,6 +95,7 @@ class DeviceSettings(Knob):
         """Equal in every part that both have: a queue that is gone has nothing to be compared."""
         ours, theirs = _by_name(left["files"]), _by_name(right["files"])
         files = all(ours[name] == theirs[name] for name in ours.keys() & theirs.keys())
+        files = files and left.get("rules", []) == right.get("rules", [])
         return files and all(left["driver"][name] == right["driver"][name] for name in left["driver"].keys() & right["driver"])
 
     def _driver(self, inventory: Inventory, ifname: str) -> dict[str, str]:
@@ -129,6 +136,37 @@ def driver_blocks(inventory: Inventory, ifname: str) -> dict[str, str]:
         return inventory.host.syscalls.driver_settings(ifname)
     except OSError:
         return {}
+
+
+def flow_rules(inventory: Inventory, ifname: str) -> list[Json]:
+    """The NIC's flow rules by IPv4 addresses as ``[location, queue, fields of the flow…]``; empty where it has no flow table.
+
+    Rules that this version cannot spell are not kept: what matches by MAC or VLAN stays the business of who made it.
+    """
+    try:
+        table = inventory.host.syscalls.flow_table(ifname)
+    except OSError:
+        return []
+    return [[r.location, r.queue, *astuple(r.flow)] for _, r in sorted(table.rules.items()) if r.flow is not None]
+
+
+def put_rules_back(inventory: Inventory, ifname: str, saved: Iterable[Json]) -> None:
+    """Inserts again, at its own place, each rule that is no longer there; a place that somebody took meanwhile is theirs.
+
+    Raises:
+        OSError: the first refusal, after all rules were tried.
+    """
+    refused: OSError | None = None
+    there = {rule[0] for rule in flow_rules(inventory, ifname)}
+    for location, queue, *flow in saved:
+        if location in there:
+            continue
+        try:
+            inventory.host.syscalls.set_flow_rule(ifname, Flow(*flow), int(queue), int(location))
+        except OSError as error:
+            refused = refused or error
+    if refused is not None:
+        raise refused
 
 
 def attributes(files: HostFiles, ifname: str) -> list[str]:

@@ -159,6 +159,8 @@ class SimulatedKernel:
                 rss["indirection"] = default_indirection(int(queues["combined"]))
             if isinstance(document.get("coalesce"), dict):
                 document["coalesce"] = dict(DEFAULT_COALESCE)
+            if isinstance(flows := document.get("flow_table"), dict):
+                flows["rules"] = []
 
         change_document(self._files.path(f"/ethtool/{ifname}.json"), change)
         self._place_anew(ifname)
