@@ -171,7 +171,7 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         status: int = importlib.import_module(COMMANDS[arguments.command][0]).run(arguments)
     except ProfileError as error:
-        return _failed(arguments, 1, [str(fault) for fault in error.faults])
+        return _failed(arguments, 1, [fault.told() for fault in error.faults])
     except Refused as error:
         return _failed(arguments, 4, [f"refused: {error}"])
     except BrokenPipeError:
