@@ -5,8 +5,8 @@
 Grammar: an expression is terms joined by ``+`` (union), ``-`` (difference) and ``&`` (intersection, binds tighter); a term is a
 kernel CPU list (``0-3,8``), a name, a function or an expression in parentheses. Functions: ``node(X)`` the CPUs of a node,
 ``llc(X)`` the sharers of a last-level cache, ``smt(S)`` all threads of the cores of S (S included), ``cores(S)`` one thread per
-core, ``first(N, S)`` the N lowest, ``either(S, S)`` the first that is not empty; ``all`` and ``online`` are the online CPUs. X is
-a bound NIC, a node number (``node``), a CPU (``llc``) or a set. Everything is evaluated on the online CPUs of one host.
+core, ``first(N, S)`` the N lowest, ``either(S, S)`` the first that is not empty; ``all`` and ``online`` are the online CPUs. X
+is a bound NIC, a node number (``node``), a CPU (``llc``) or a set. Everything is evaluated on the online CPUs of one host.
 """
 
 import re

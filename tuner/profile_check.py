@@ -202,7 +202,9 @@ def _bind(checker: _Checker, name: str, value: object) -> None:
 
 def _bind_nic(checker: _Checker, name: str, value: object) -> None:
     """A part of a host's overlay: its value is the interface."""
-    if isinstance(value, str) and value and len(value) <= 200 and printable(value) == value:
+    if not PART_NAME.fullmatch(name):
+        checker.fault(("bind", name), "not a name", "lower-case letters, digits and _")
+    elif isinstance(value, str) and value and len(value) <= 200 and printable(value) == value:
         checker.keep(("bind", name), value)
     else:
         checker.fault(("bind", name), "not an interface name", 'write feed = "eth2"')
@@ -250,7 +252,9 @@ def check_whole(profile: Profile) -> list[Fault]:
                 close = meant(word, sorted(known))
                 faults.append(Fault(setting.source, f"unknown core set '{printable(word)}'", close))
     for setting in profile.requires:
-        faults += [_unbound(setting, part, bindings) for part in requirement.parse(setting.value).parts() if part not in bindings]
+        faults += [
+            _unbound(setting, part, bindings) for part in requirement.parse(setting.value).parts() if part not in bindings
+        ]
     return faults
 
 

@@ -1,5 +1,6 @@
-"""One layer over the other: what is inherited, replaced and dropped, what the host's overlay and ``--set`` have to say, in that
-order. A setting is replaced as a whole; a key within one is reached by ``--set`` alone.
+"""One layer over the other: what is inherited, replaced and dropped; then the host's overlay; then ``--set``.
+
+A setting is replaced as a whole; a key within one is reached by ``--set`` alone.
 """
 
 import re
@@ -148,7 +149,7 @@ def _read_pair(pair: str) -> tuple[Place, Value, Fault | None]:
         return wrong(f"more than {_SET_LIMIT} characters, or control characters", example)
     path = _path(match[1])
     if path is None:
-        return wrong("not a dotted place", 'put what is not letters, digits, - and _ into quotes, as \'sysctl."net.core.rmem_max"=1\'')
+        return wrong("not a dotted place", "what is not letters, digits, - and _ stands in quotes")
     if path[0] not in SET_TABLES:
         hint = "which NIC a part is, is said by --bind" if path[0] == "bind" else meant(path[0], SET_TABLES)
         return wrong("no place of a setting", printable(hint, 600))
@@ -157,7 +158,7 @@ def _read_pair(pair: str) -> tuple[Place, Value, Fault | None]:
         value = tomllib.loads(f"v = {text}")["v"]
     except (ValueError, RecursionError):
         if _QUOTED.match(text):
-            return wrong("the value is not TOML", 'for example --set \'cores.rx="2-3"\', or bare words')
+            return wrong("the value is not TOML", "for example --set 'cores.rx=\"2-3\"', or bare words")
         value = text
     return path, value, None
 

@@ -1,9 +1,9 @@
 """What a profile requires of a host before anything is written: ``count(rx) >= 4``, ``rx <= node(feed)``, ``kernel >= 6.1``.
 
 A requirement compares two sides by one of ``== != < <= > >=``. A side is ``count(S)`` (how many CPUs a core set has here) or a
-number, ``kernel`` (the running one) or a version, ``driver(X)`` (of the NIC that a part is bound to) or a quoted text, or a core
-set: between sets ``<=`` means "lies within". Versions are compared to as many numbers as are written: ``kernel == 6.1`` is true
-of 6.1.55.
+number, ``kernel`` (the running one) or a version, ``driver(X)`` (of the NIC that a part is bound to) or a quoted text, or a
+core set: between sets ``<=`` means "lies within". Versions are compared to as many numbers as are written: ``kernel == 6.1`` is
+true of 6.1.55.
 """
 
 import operator
@@ -118,7 +118,7 @@ def unmet(requirement: Requirement, request: Request) -> str:
         CoreSetError: a core set in it makes no sense here.
         CpuListError: the same.
     """
-    sorts = {requirement.left.sort, requirement.right.sort}
+    sorts: set[str] = {requirement.left.sort, requirement.right.sort}
     left, shown_left = _value(requirement.left, request, sorts)
     right, shown_right = _value(requirement.right, request, sorts)
     if "kernel" in sorts:

@@ -105,7 +105,7 @@ def _sysctls() -> dict[str, Any]:
         "sysctl_tables": {"type": "object", "additionalProperties": either},
         "sysctls": {
             "type": "object",
-            "properties": {name: below for name in tables},
+            "properties": dict.fromkeys(tables, below),
             "patternProperties": {f"^{_but(sysctl.REFUSED)}(?:{full}|{kernel})$": either},
             "additionalProperties": False,
         },
