@@ -38,8 +38,10 @@ one = 1
 one = 2
 '''
 WANTED = {
-    "summary": 2, "extends": 3, "bind": 7, "bind.feed": 8, "bind.text": 9, "bind.raw": 13, "bind.quoted.key": 15, "nic.feed": 16,
-    "nic.feed.rings": 17, "nic.feed.rings.rx": 17, "nic.feed.rings.tx": 17, "nic.feed.rings.tx.deep": 17, "nic.feed.rings.list": 17,
+    "summary": 2, "extends": 3, "bind": 7, "bind.feed": 8, "bind.text": 9, "bind.raw": 13, "bind.quoted.key": 15,
+    "nic.feed": 16,
+    "nic.feed.rings": 17, "nic.feed.rings.rx": 17, "nic.feed.rings.tx": 17, "nic.feed.rings.tx.deep": 17,
+    "nic.feed.rings.list": 17,
     "nic.feed.dotted.key.more": 18, "nic.feed.when": 19, "many": 20, "many.one": 21,
 }  # fmt: skip
 
@@ -106,9 +108,9 @@ def test_each_fault_has_its_line(faults):
     ],
 )
 def test_a_setting_at_the_wrong_place_is_told_where_it_belongs(faults, text, said):
-    told = faults(f'{text}\n[bind]\nfeed = "nic"' if not text.endswith("1 }") else f'{text}\n[bind]\nfeed = "nic"')
+    told = faults(f'{text}\n[bind]\nfeed = "nic"')
     assert any(said in fault for fault in told), told
 
 
-def test_without_a_part_of_its_own_the_place_says_PART(faults):
+def test_without_a_part_of_its_own_the_place_says_part(faults):
     assert "own.toml:2: nic.feed.rx: unknown key (it belongs to nic.PART.rings.rx)" in faults("[nic.feed]\nrx = 4096")

@@ -7,6 +7,7 @@ from engine import Sim
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tuner.host.text import printable
 from tuner.language.requirement import RequirementError, parse
 from tuner.plan import Plan
 from tuner.profile import ProfileError
@@ -35,7 +36,8 @@ def plan(sim: Sim, *requirements: str) -> Plan:
     [
         "count(rx) >= 2", "2 == count(rx)", "count(rx) == count(housekeeping + 1)", "count(rx)<3", "rx <= node(feed)",
         "rx != housekeeping", "rx & housekeeping == rx - rx", "rx < all", "all > rx", "all >= all", "rx == 2-3", "2-3 == rx",
-        "either(rx - rx, 1) == 1", "kernel >= 6.1", "kernel == 6", "kernel == 6.12", "6.12.0 <= kernel", "kernel < 6.13", "kernel != 5",
+        "either(rx - rx, 1) == 1", "kernel >= 6.1", "kernel == 6", "kernel == 6.12", "6.12.0 <= kernel", "kernel < 6.13",
+        "kernel != 5",
         'driver(feed) == "ixgbe"', "driver( feed ) != 'ice'", "driver(feed) == driver(feed)", "count( rx + 1 ) > 2",
     ],
 )  # fmt: skip
@@ -87,9 +89,11 @@ def test_all_that_do_not_hold_are_told_at_once_and_nothing_is_written(host):
     [
         ("rx", "not a comparison"), ("", "not a comparison"), ("rx = 3", "not a comparison"), ("rx >=", "not a comparison"),
         ("1 < 2 < 3", "not a comparison"), ("a" * 2000, "not a comparison"), ("count(rx) >= many", "not with a number"),
-        ("kernel >= new", "not with a version"), ("kernel >= 6.1.2.3.4", "not with a version"), ("kernel == count(rx)", "not with"),
+        ("kernel >= new", "not with a version"), ("kernel >= 6.1.2.3.4", "not with a version"),
+        ("kernel == count(rx)", "not with"),
         ("driver(feed) == ice", 'not with a text, as "ice"'), ('driver(feed) > "ice"', "by more than == and !="),
-        ('"ice" == "ice"', "what is no driver"), ('rx == "ice"', "what is no driver"), ("count(rx) >= -1", "not with a number"),
+        ('"ice" == "ice"', "what is no driver"), ('rx == "ice"', "what is no driver"),
+        ("count(rx) >= -1", "not with a number"),
     ],
 )  # fmt: skip
 def test_what_is_no_requirement(host, text, said):
@@ -108,7 +112,7 @@ def test_what_is_no_requirement(host, text, said):
     ],
 )
 def test_names_in_a_requirement_are_known_before_any_host(host, text, said):
-    with pytest.raises(ProfileError, match=".") as failure:
+    with pytest.raises(ProfileError) as failure:
         plan(host, text)
     assert said in str(failure.value)
 
@@ -121,6 +125,9 @@ def test_a_core_set_cannot_be_called_as_a_word_of_requirements(host):
 @given(st.text(max_size=60))
 def test_any_text_is_a_requirement_or_an_error(text):
     try:
-        assert parse(text).sign in ("==", "!=", "<=", ">=", "<", ">")
+        sign = parse(text).sign
     except RequirementError as error:
-        assert not any(ord(c) < 32 for c in str(error))
+        sign = ""
+        said = str(error)
+        assert said == printable(said, 1000)
+    assert sign in ("", "==", "!=", "<=", ">=", "<", ">")
