@@ -73,7 +73,12 @@ FAMILY = Family(
     "Isolation",
     (Partition(), UserThreads(), KernelThreads(), Workqueues()),
     (
-        Entry(("isolation", "cores"), Cores(), "cores on which nothing runs that was not put there"),
+        Entry(
+            ("isolation", "cores"),
+            Cores(),
+            "cores on which nothing runs that was not put there",
+            knobs=("isolation.partition", "isolation.user_threads"),
+        ),
         Entry(("isolation", "kernel_threads"), Cores('"housekeeping"'), "where kernel threads go that are bound to no CPU"),
         Entry(("isolation", "workqueues"), Cores('"housekeeping"'), "where unbound work of the kernel runs"),
     ),

@@ -23,8 +23,14 @@ def _feed_words() -> tuple[str, ...]:
     return feed_words()
 
 
+def _knob_words() -> tuple[str, ...]:
+    from tuner.knobs.catalogue import KNOBS
+
+    return tuple(knob.family for knob in KNOBS)
+
+
 # What a value may begin with, where it is neither anything nor one of a few words.
-_OFFERS: dict[str, Callable[[], tuple[str, ...]]] = {"FORMAT[:PORT]": _feed_words}
+_OFFERS: dict[str, Callable[[], tuple[str, ...]]] = {"FORMAT[:PORT]": _feed_words, "KNOB": _knob_words}
 
 
 @dataclass(frozen=True, slots=True)

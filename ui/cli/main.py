@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "recover": ("ui.cli.recover", "end what a crash or a power cut left in the middle"),
     "verify": ("ui.cli.verify", "every setting of a profile: asked for, in effect, or not"),
     "history": ("ui.cli.history", "all transactions of this host"),
+    "explain": ("ui.cli.explain", "what a knob is, what it is worth, and how it stands here"),
     "simulate": ("ui.cli.simulate", "write a simulated host to try everything on"),
     "completion": ("ui.cli.completion", "a shell's tab completion, to be sourced"),
 }
