@@ -1,4 +1,4 @@
-"""docs/knobs.md says what the knobs say and how each was checked: every knob has a row, every test that a row names is there."""
+"""docs/knobs.md says what the knobs say and how each was checked: each has a row, and every test that a row names is there."""
 
 import re
 import subprocess

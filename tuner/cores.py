@@ -18,16 +18,20 @@ from tuner.host.host import Inventory
 from tuner.host.text import printable
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<list>\d+(?:-\d+(?::\d+/\d+)?)?(?:,\d+(?:-\d+(?::\d+/\d+)?)?)*)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)|(?P<op>[-+&(),]))"
+    r"\s*(?:(?P<list>\d+(?:-\d+(?::\d+/\d+)?)?(?:,\d+(?:-\d+(?::\d+/\d+)?)?)*)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)|(?P<op>[-+&(),]))",
+    re.ASCII,  # not the digits of every script
 )
-_NODE = re.compile(r"\s*(\d+)\s*(?=\))")
+_NODE = re.compile(r"\s*(\d+)\s*(?=\))", re.ASCII)
+_COUNT = re.compile(r"\s*(\d{1,5})\s*,", re.ASCII)
 _DEPTH = 32  # sets that refer to sets
 _NESTING = 64  # brackets and functions within one another, through all those sets
 FUNCTIONS = ("node", "llc", "smt", "cores", "first", "either", "count")
 
 
 class CoreSetError(ValueError):
-    """An expression that cannot be read or evaluated, with the place at fault."""
+    """An expression that cannot be read or evaluated; ``named`` is the profile's own set that it stands in, if any."""
+
+    named = ""
 
 
 @dataclass(slots=True)
@@ -68,6 +72,9 @@ class CoreSets:
         self._open.append(name)
         try:
             cpus = self.evaluate(self.names[name])
+        except CoreSetError as error:
+            error.named = error.named or name
+            raise
         finally:
             self._open.pop()
         self._known[name] = cpus
@@ -212,7 +219,7 @@ class _Parser:
                 return chosen
 
     def _count(self) -> int:
-        match = re.compile(r"\s*(\d{1,5})\s*,").match(self._text, self._position)
+        match = _COUNT.match(self._text, self._position)
         if match is None:
             raise self._error("a number and a comma, as in first(2, node(feed))")
         self._position = match.end()

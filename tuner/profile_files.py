@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ SHIPPED = Path(__file__).resolve().parent.parent / "profiles"
 LOCAL = "/etc/quietcore/profiles"
 HOST_OVERLAY = "/etc/quietcore/host.toml"
 SIZE_LIMIT = 64 * 1024
+# A key of more parts than any place has; tomllib takes time with the square of them, seconds for a full file.
+_DEEP_KEY = re.compile(r"""(?<![\w"'.-])(?:(?:[\w-]++|"[^"\n]{0,64}"|'[^'\n]{0,64}')[ \t]*+\.[ \t]*+){64}""", re.ASCII)
 
 
 def available(files: HostFiles) -> dict[str, str]:
@@ -59,6 +62,8 @@ def read_document(path: str, trusted_owner: bool = False) -> Document:
     raw = _read_checked(path, shown, trusted_owner)
     try:
         text = raw.decode()
+        if _DEEP_KEY.search(text):
+            raise ProfileError([Fault(shown, "nested too deeply")])
         table = tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise ProfileError([Fault(shown, f"not UTF-8: byte {error.start}")]) from error

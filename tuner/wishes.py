@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from tuner.cores import CoreSetError, CoreSets
-from tuner.host.cpulist import CpuListError, format_list
+from tuner.host.cpulist import CpuListError, CpuSet, format_list
 from tuner.host.faults import Fault
 from tuner.host.host import Inventory
 from tuner.host.nics import Nic
@@ -23,7 +23,6 @@ def collect(inventory: Inventory, profile: Profile, bindings: Mapping[str, str])
 
     Raises:
         ProfileError: every part of it that makes no sense here.
-        CoreSetError: a named core set that cannot be evaluated here.
     """
     bound = bind(inventory, profile, bindings)
     request = Request(inventory, profile, bound, CoreSets(inventory, profile.texts("cores"), bound))
@@ -44,7 +43,14 @@ def collect(inventory: Inventory, profile: Profile, bindings: Mapping[str, str])
 
 def _check_roles(request: Request) -> None:
     """Records what each named set is here, and refuses roles that share CPUs."""
-    named = {name: request.sets.named(name) for name in request.sets.names}
+    named: dict[str, CpuSet] = {}
+    for name in request.sets.names:
+        try:
+            named[name] = request.sets.named(name)
+        except CoreSetError as error:
+            request.fault(request.profile.settings["cores", error.named or name], str(error))
+    if request.faults:  # whatever uses them would say the same again
+        raise ProfileError(dict.fromkeys(request.faults))
     request.roles = {name: format_list(cpus) for name, cpus in named.items()}
     roles = [name for name in _EXCLUSIVE if name in named]
     for i, one in enumerate(roles):
