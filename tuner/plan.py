@@ -115,19 +115,21 @@ def build(
     Raises:
         ProfileError: what the profile says makes no sense on this host; all of it at once.
     """
-    try:
-        wanted = collect(inventory, profile, bindings)
-    except (CoreSetError, CpuListError) as error:
-        raise ProfileError([Fault(f"profile {profile.name}", str(error))]) from error
-    except ProfileError as error:
-        raise ProfileError(located(error.faults, profile.documents)) from error
-    wishes = sorted(wanted.wishes, key=lambda wish: order_of(wish.knob))
+    with inventory.still():
+        try:
+            wanted = collect(inventory, profile, bindings)
+        except (CoreSetError, CpuListError) as error:
+            raise ProfileError([Fault(f"profile {profile.name}", str(error))]) from error
+        except ProfileError as error:
+            raise ProfileError(located(error.faults, profile.documents)) from error
+        wishes = sorted(wanted.wishes, key=lambda wish: order_of(wish.knob))
+        changes = tuple(look(inventory, wish, (wish.knob, wish.identity) in managed) for wish in wishes)
     return Plan(
         profile=profile.name,
         sha256=profile.sha256,
         bindings=wanted.bindings,
         roles=wanted.roles,
-        changes=tuple(look(inventory, wish, (wish.knob, wish.identity) in managed) for wish in wishes),
+        changes=changes,
         warnings=tuple(wanted.warnings),
         conflicts=tuple(wanted.conflicts),
         sets=dict(profile.sets),

@@ -73,7 +73,7 @@ class Partition(Knob):
         base = f"{root}/{identity}"
         kind = files.optional(f"{base}/cpuset.cpus.partition")
         had_cpuset = "cpuset" in (files.optional(f"{root}/cgroup.subtree_control") or "").split()
-        narrow = bound(files, root, inventory.host.syscalls.threads())
+        narrow = bound(files, root, inventory.threads())
         undo = {
             "exists": files.exists(base),
             "cpuset": had_cpuset,
