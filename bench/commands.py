@@ -1,9 +1,9 @@
 """what a command costs before it answers, and what it costs to look at everything
 
 CPU time (user and system) of whole processes, as the kernel accounts it when they end: the least of some, since what else runs
-on the machine can only add to it; beside it the ratio to an interpreter that does nothing. Then, without start-up and imports, one
-look at every knob there is (``plan``) and another (``verify``): a profile with a value for every place of the language, on a
-simulated host of 256 CPUs and two NICs of 64 queues, and on this host. A place that makes no sense on a host is left out, and
+on the machine can only add to it; beside it the ratio to an interpreter that does nothing. Then, without start-up and imports,
+one look at every knob there is (``plan``) and another (``verify``): a profile with a value for every place of the language, on
+a simulated host of 256 CPUs and two NICs of 64 queues, and on this host. A place that makes no sense on a host is left out, and
 how many knobs remained is told.
 """
 

@@ -84,6 +84,7 @@ def _show(context: Context, name: str, as_json: bool) -> int:
                 "sha256": document.sha256,
                 "layers": list(profile.layers),
                 "settings": settings,
+                "requires": [{"requirement": setting.value, "source": setting.source} for setting in profile.requires],
             }
         )
         return 0
