@@ -62,11 +62,12 @@ def read_document(path: str, trusted_owner: bool = False) -> Document:
     raw = _read_checked(path, shown, trusted_owner)
     try:
         text = raw.decode()
-        if _DEEP_KEY.search(text):
-            raise ProfileError([Fault(shown, "nested too deeply")])
-        table = tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise ProfileError([Fault(shown, f"not UTF-8: byte {error.start}")]) from error
+    if _DEEP_KEY.search(text):
+        raise ProfileError([Fault(shown, "nested too deeply")])
+    try:
+        table = tomllib.loads(text)
     except RecursionError as error:
         raise ProfileError([Fault(shown, "nested too deeply")]) from error
     except ValueError as error:  # TOMLDecodeError, and a plain ValueError for an integer of thousands of digits
