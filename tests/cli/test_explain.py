@@ -2,6 +2,8 @@
 
 import json
 import re
+import sys
+from types import SimpleNamespace
 
 import pytest
 from engine import Sim, run_quietcore, tree_of
@@ -14,15 +16,19 @@ from tuner.language.places import entry_of
 from tuner.profile import Document
 from tuner.profile_check import check_layer
 from tuner.profile_files import load
+from ui.cli.main import main
 
-REFERENCES = reference.references()
+REFERENCES = (*reference.references(), *reference.sysctl_references())
+KNOBS_BY_NAME = {knob.family: knob for knob in KNOBS}
 
 
 def test_the_list_names_every_knob_below_its_family():
     done = run_quietcore("explain")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert [line.split()[0] for line in lines if line.startswith("  ")] == [knob.family for knob in KNOBS]
+    named = [line.split()[0] for line in lines if line.startswith("  ")]
+    assert [name for name in named if not name.startswith("sysctl.")] == [knob.family for knob in KNOBS]
+    assert {each.name for each in reference.sysctl_references()} <= set(named)
     assert [line for line in lines if not line.startswith("  ")] == [family.name for family in FAMILIES if family.knobs]
     assert all(each.about.summary in done.stdout for each in REFERENCES)
 
@@ -30,7 +36,7 @@ def test_the_list_names_every_knob_below_its_family():
 def test_json_has_all_that_there_is_of_all():
     record = json.loads(run_quietcore("explain", "--json").stdout)
     assert (record["schema"], record["command"]) == ("quietcore/1", "explain")
-    assert [each["knob"] for each in record["knobs"]] == [knob.family for knob in KNOBS]
+    assert [each["knob"] for each in record["knobs"]][: len(KNOBS)] == [knob.family for knob in KNOBS]
     for each in record["knobs"]:
         assert set(About.__slots__) | {"disruption", "resets", "privilege", "irreversible", "profile", "family"} <= set(each)
         assert each["profile"], each["knob"]
@@ -134,6 +140,23 @@ def test_what_is_no_knob_is_told(sim: Sim, text, said):
     assert said in done.stderr
     assert "\x1b" not in done.stderr
     assert said in sim.json("explain", text, status=1)["error"]
+
+
+def test_a_sysctl_of_which_something_is_written_says_so(monkeypatch, capsys):
+    def about_of(name: str) -> About:
+        return {"vm.swappiness": About("how soon what is idle is swapped out", "Ten", "sysctl vm.swappiness")}[name]
+
+    notes = SimpleNamespace(about_of=about_of, names=lambda: ("vm.swappiness",))
+    monkeypatch.setitem(sys.modules, "tuner.knobs.sysctl_notes", notes)
+    (found,) = reference.find("vm.swappiness")
+    assert found.about.summary.startswith("how soon")
+    (other,) = reference.find("vm.stat_interval")
+    assert other.about == KNOBS_BY_NAME["sysctl"].about
+    assert [each.name for each in reference.sysctl_references()] == ["sysctl.vm.swappiness"]
+    with pytest.raises(KeyError, match=r"sysctl\.vm\.swappiness"):
+        reference.find("sysctl.vmswappiness")
+    assert main(["explain"]) == 0
+    assert re.search(r"^  sysctl\.vm\.swappiness +how soon", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_a_sysctl_with_its_value(sim: Sim):

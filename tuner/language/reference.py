@@ -4,8 +4,11 @@
 """
 
 import difflib
+import importlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import ModuleType
+from typing import cast
 
 from tuner.host.cpulist import format_list
 from tuner.host.host import Inventory
@@ -106,13 +109,25 @@ def _reference(name: str, family: Family) -> Reference:
     )
 
 
+def sysctl_references() -> tuple[Reference, ...]:
+    """The sysctls of which there is more to say than that they are some, each like a knob."""
+    notes = _sysctl_notes()
+    return tuple(reference(f"sysctl.{name}") for name in notes.names()) if notes is not None else ()
+
+
 def _about_of_sysctl(knob: Knob, key: str) -> About:
+    notes = _sysctl_notes()
     try:
-        from tuner.knobs.sysctl_notes import about_of  # type: ignore[import-not-found,unused-ignore]
-    except ModuleNotFoundError:
+        return knob.about if notes is None else cast("About", notes.about_of(key))
+    except KeyError:
         return knob.about
-    found: About | None = about_of(key)
-    return found or knob.about
+
+
+def _sysctl_notes() -> ModuleType | None:
+    try:
+        return importlib.import_module("tuner.knobs.sysctl_notes")
+    except ModuleNotFoundError:
+        return None
 
 
 def _sysctl_asked(key: str) -> tuple[Asked, ...]:
@@ -178,6 +193,7 @@ def find(text: str) -> tuple[Reference, ...]:
         KeyError: none; the argument is what was probably meant, empty where nothing is like it.
     """
     known = {each.name: each for each in references()}
+    noted = [each.name for each in sysctl_references()]
     if text in known:
         return (known[text],)
     for name in (text, f"sysctl.{text}"):
@@ -190,7 +206,7 @@ def find(text: str) -> tuple[Reference, ...]:
     if entry is not None:
         found = (_reference(knob.family, family) for family, knob in _all() if entry in entries_of(knob, family))
         return tuple(found)
-    raise KeyError(next(iter(difflib.get_close_matches(text[:100], [*known, *_words(known)], n=1)), ""))
+    raise KeyError(next(iter(difflib.get_close_matches(text[:100], [*known, *noted, *_words([*known, *noted])], n=1)), ""))
 
 
 def _words(names: Iterable[str]) -> Iterator[str]:

@@ -24,9 +24,9 @@ def _feed_words() -> tuple[str, ...]:
 
 
 def _knob_words() -> tuple[str, ...]:
-    from tuner.knobs.catalogue import KNOBS
+    from tuner.language.reference import references, sysctl_references
 
-    return tuple(knob.family for knob in KNOBS)
+    return tuple(each.name for each in (*references(), *sysctl_references()))
 
 
 # What a value may begin with, where it is neither anything nor one of a few words.

@@ -8,7 +8,7 @@ from itertools import groupby
 from tuner.host.faults import Fault
 from tuner.host.host import Inventory
 from tuner.host.text import printable
-from tuner.language.reference import Reference, Standing, find, plain, references, standings
+from tuner.language.reference import Reference, Standing, find, plain, references, standings, sysctl_references
 from tuner.profile import ProfileError
 from ui.cli.context import open_context
 from ui.cli.output import banner, emit
@@ -54,16 +54,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _all(as_json: bool) -> int:
-    known = references()
+    known = (*references(), *sysctl_references())
     if as_json:
         emit({"command": "explain", "knobs": [each.to_json() for each in known]})
         return 0
     width = max(len(each.name) for each in known)
-    for heading, family in groupby(known, key=lambda each: each.heading):
+    for heading, family in groupby(sorted(known, key=_place), key=lambda each: each.heading):
         print(heading)
         for each in family:
             print(f"  {each.name:{width}}  {_disturbs(each):8}{each.about.summary}")
     return 0
+
+
+def _place(reference: Reference) -> int:
+    """Where its family stands in the order of application."""
+    return next(n for n, each in enumerate(references()) if each.heading == reference.heading)
 
 
 def _disturbs(reference: Reference) -> str:

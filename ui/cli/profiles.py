@@ -35,7 +35,10 @@ def run(arguments: argparse.Namespace) -> int:
 
         from tuner.language.schema import profile_schema
 
-        print(json.dumps(profile_schema(), indent=2))
+        if arguments.json:
+            emit({"command": "profiles", "profile_schema": profile_schema()})
+        else:
+            print(json.dumps(profile_schema(), indent=2))
         return 0
     with open_context(arguments) as context:
         match arguments.action:

@@ -55,6 +55,7 @@ def test_the_published_schema_is_what_the_families_say():
     schema = json.loads(done.stdout)
     assert schema["$schema"] == DRAFT
     jsonschema.Draft202012Validator.check_schema(schema)
+    assert json.loads(run_quietcore("profiles", "schema", "--json").stdout)["profile_schema"] == schema
 
 
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.stem)
