@@ -16,7 +16,7 @@ from tuner.host.host import Host, Inventory, open_host
 from tuner.lock import lock_path
 from tuner.permission import Options
 from tuner.plan import Plan, build
-from tuner.profile_files import host_bindings, load
+from tuner.profile_files import load_for_host
 from tuner.store import Store
 from tuner.transaction import Result, apply
 
@@ -108,8 +108,8 @@ class Sim:
     def plan(self, profile: str = "feed-handler", bindings: Mapping[str, str] | None = None) -> Plan:
         """The plan of a profile here."""
         host = self.host
-        bound = host_bindings(host.files) | dict(bindings or {})
-        return build(Inventory(host), load(host.files, profile), bound)
+        wanted, bound = load_for_host(host.files, profile)
+        return build(Inventory(host), wanted, bound | dict(bindings or {}))
 
     def apply(
         self,

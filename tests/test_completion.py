@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tuner.knobs.catalogue import KNOBS
 from ui.cli.command_tree import read_command_line
 from ui.cli.main import COMMANDS
 
@@ -89,7 +90,9 @@ def test_commands_and_options(bash):
     assert bash("quietcore --js") == ["--json"]
     assert "--confirm-within" in bash("quietcore apply --")
     assert "--confirm-within" not in bash("quietcore plan --")
-    assert bash("quietcore profiles ") == ["list", "show", "check"]
+    assert bash("quietcore profiles ") == ["list", "show", "check", "schema"]
+    assert bash("quietcore explain nic.rings.r") == ["nic.rings.rx"]
+    assert set(bash("quietcore explain ")) >= {knob.family for knob in KNOBS}
     assert bash("quietcore --json profiles sh") == ["show"]
     assert bash("quietcore completion ") == ["bash", "zsh", "fish"]
     assert bash("quietcore status ") == []

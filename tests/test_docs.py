@@ -19,7 +19,7 @@ from tuner.knobs.sysctl import PREFIXES
 from tuner.plan import build
 from tuner.profile import ProfileError
 from tuner.profile_check import TABLES
-from tuner.profile_files import host_bindings, load
+from tuner.profile_files import host_bindings, load, load_for_host
 from ui.cli.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,6 +60,11 @@ def test_the_host_overlay_of_the_document_is_read(tmp_path):
     (tmp_path / "etc/quietcore").mkdir(parents=True)
     (tmp_path / "etc/quietcore/host.toml").write_text(text, encoding="utf-8")
     assert host_bindings(HostFiles(tmp_path)) == {"feed": "eth2"}
+    profile, bound = load_for_host(HostFiles(tmp_path), "feed-handler", trusted_owner=True)
+    assert bound == {"feed": "eth2"}
+    overlaid = {".".join(place) for place, setting in profile.settings.items() if setting.source.startswith("host.toml: ")}
+    assert overlaid == {"cores.rx", "nic.feed.rings.rx"}
+    assert ("sysctl", "kernel.nmi_watchdog") not in profile.settings
 
 
 def test_the_faults_of_the_document_are_the_faults_of_its_wrong_profile(tmp_path):
@@ -68,7 +73,7 @@ def test_the_faults_of_the_document_are_the_faults_of_its_wrong_profile(tmp_path
     (tmp_path / "nearly.toml").write_text(text, encoding="utf-8")
     with pytest.raises(ProfileError) as caught:
         load(HostFiles(tmp_path), str(tmp_path / "nearly.toml"))
-    assert [str(fault) for fault in caught.value.faults] == wanted.splitlines()
+    assert [fault.told() for fault in caught.value.faults] == wanted.splitlines()
 
 
 @pytest.mark.parametrize(("expression", "cpus"), ROWS)
@@ -117,7 +122,7 @@ def test_the_formatted_page_shows_options_that_can_be_copied():
 # --------------------------------------------------------------------------------------------- architecture.md, README.md
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/architecture.md", "docs/profiles.md", "docs/feeds.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/architecture.md", "docs/profiles.md", "docs/feeds.md", "docs/knobs.md"])
 def test_every_file_that_a_document_names_is_there(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     named = re.findall(r"`((?:tuner|ingest|ui|docs|tools|profiles|tests|bench)/[\w./-]*)`", text)

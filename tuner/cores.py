@@ -5,8 +5,8 @@
 Grammar: an expression is terms joined by ``+`` (union), ``-`` (difference) and ``&`` (intersection, binds tighter); a term is a
 kernel CPU list (``0-3,8``), a name, a function or an expression in parentheses. Functions: ``node(X)`` the CPUs of a node,
 ``llc(X)`` the sharers of a last-level cache, ``smt(S)`` all threads of the cores of S (S included), ``cores(S)`` one thread per
-core, ``first(N, S)`` the N lowest; ``all`` and ``online`` are the online CPUs. X is a bound NIC, a node number (``node``), a
-CPU (``llc``) or a set. Everything is evaluated on the online CPUs of one host.
+core, ``first(N, S)`` the N lowest, ``either(S, S)`` the first that is not empty; ``all`` and ``online`` are the online CPUs. X
+is a bound NIC, a node number (``node``), a CPU (``llc``) or a set. Everything is evaluated on the online CPUs of one host.
 """
 
 import re
@@ -18,16 +18,20 @@ from tuner.host.host import Inventory
 from tuner.host.text import printable
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<list>\d+(?:-\d+(?::\d+/\d+)?)?(?:,\d+(?:-\d+(?::\d+/\d+)?)?)*)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)|(?P<op>[-+&(),]))"
+    r"\s*(?:(?P<list>\d+(?:-\d+(?::\d+/\d+)?)?(?:,\d+(?:-\d+(?::\d+/\d+)?)?)*)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)|(?P<op>[-+&(),]))",
+    re.ASCII,  # not the digits of every script
 )
-_NODE = re.compile(r"\s*(\d+)\s*(?=\))")
+_NODE = re.compile(r"\s*(\d+)\s*(?=\))", re.ASCII)
+_COUNT = re.compile(r"\s*(\d{1,5})\s*,", re.ASCII)
 _DEPTH = 32  # sets that refer to sets
 _NESTING = 64  # brackets and functions within one another, through all those sets
-FUNCTIONS = ("node", "llc", "smt", "cores", "first", "count")
+FUNCTIONS = ("node", "llc", "smt", "cores", "first", "either", "count")
 
 
 class CoreSetError(ValueError):
-    """An expression that cannot be read or evaluated, with the place at fault."""
+    """An expression that cannot be read or evaluated; ``named`` is the profile's own set that it stands in, if any."""
+
+    named = ""
 
 
 @dataclass(slots=True)
@@ -68,6 +72,9 @@ class CoreSets:
         self._open.append(name)
         try:
             cpus = self.evaluate(self.names[name])
+        except CoreSetError as error:
+            error.named = error.named or name
+            raise
         finally:
             self._open.pop()
         self._known[name] = cpus
@@ -195,13 +202,24 @@ class _Parser:
         if function == "first":
             count = self._count()
             return frozenset(sorted(self._sum())[:count])
+        if function == "either":
+            return self._either()
         if function in ("node", "llc"):
             return self._place(function)
         cpus = self._sum()
         return topology.siblings(cpus) if function == "smt" else topology.first_threads(cpus)
 
+    def _either(self) -> CpuSet:
+        chosen = self._sum()
+        self._expect(",")
+        while True:  # each is read, whichever is taken: a mistake in the last one shows on every host
+            other = self._sum()
+            chosen = chosen or other
+            if self._take(",") is None:
+                return chosen
+
     def _count(self) -> int:
-        match = re.compile(r"\s*(\d{1,5})\s*,").match(self._text, self._position)
+        match = _COUNT.match(self._text, self._position)
         if match is None:
             raise self._error("a number and a comma, as in first(2, node(feed))")
         self._position = match.end()

@@ -15,6 +15,7 @@ from tuner.host.host import Inventory
 from tuner.host.text import printable
 from tuner.knobs.catalogue import knob_of, order_of
 from tuner.knobs.knob import STATES, Disruption, Gone, Json, Knob, Reading, State, Unsupported, Wish
+from tuner.language.lines import located
 from tuner.profile import Profile, ProfileError
 from tuner.wishes import collect
 
@@ -64,16 +65,27 @@ class Change:
 class Plan:
     """All changes of a profile on a host, in the order of application.
 
-    ``conflicts`` are reasons not to apply it at all; ``roles`` name the CPU sets that the profile speaks of.
+    Attributes:
+        profile: its name.
+        sha256: of its own file.
+        bindings: part -> NIC.
+        roles: core set that the profile speaks of -> CPU list.
+        changes: what there is to do.
+        warnings: what should be known.
+        conflicts: reasons not to apply it at all.
+        sets: what ``--set`` changed for this run.
+        layers: file -> SHA-256 of all that the profile is made of, the most general first.
     """
 
     profile: str
     sha256: str
     bindings: Mapping[str, str]
-    roles: Mapping[str, str]  # name -> CPU list
+    roles: Mapping[str, str]
     changes: tuple[Change, ...]
     warnings: tuple[str, ...]
     conflicts: tuple[str, ...]
+    sets: Mapping[str, Json] = field(default_factory=dict)
+    layers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def differing(self) -> tuple[Change, ...]:
@@ -103,19 +115,25 @@ def build(
     Raises:
         ProfileError: what the profile says makes no sense on this host; all of it at once.
     """
-    try:
-        wanted = collect(inventory, profile, bindings)
-    except (CoreSetError, CpuListError) as error:
-        raise ProfileError([Fault(f"profile {profile.name}", str(error))]) from error
-    wishes = sorted(wanted.wishes, key=lambda wish: order_of(wish.knob))
+    with inventory.still():
+        try:
+            wanted = collect(inventory, profile, bindings)
+        except (CoreSetError, CpuListError) as error:
+            raise ProfileError([Fault(f"profile {profile.name}", str(error))]) from error
+        except ProfileError as error:
+            raise ProfileError(located(error.faults, profile.documents)) from error
+        wishes = sorted(wanted.wishes, key=lambda wish: order_of(wish.knob))
+        changes = tuple(look(inventory, wish, (wish.knob, wish.identity) in managed) for wish in wishes)
     return Plan(
         profile=profile.name,
         sha256=profile.sha256,
         bindings=wanted.bindings,
         roles=wanted.roles,
-        changes=tuple(look(inventory, wish, (wish.knob, wish.identity) in managed) for wish in wishes),
+        changes=changes,
         warnings=tuple(wanted.warnings),
         conflicts=tuple(wanted.conflicts),
+        sets=dict(profile.sets),
+        layers=profile.hashes,
     )
 
 

@@ -7,7 +7,7 @@ where profiles lie and how they are opened is ``tuner.profile_files``'s.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tuner.host.faults import FaultyFileError
@@ -32,13 +32,32 @@ class ProfileError(FaultyFileError):
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A checked profile with what it extends merged in; ``layers`` names the files, the most general first."""
+    """A checked profile with what it extends merged in.
+
+    Attributes:
+        name: as it is asked for.
+        summary: its one line.
+        sha256: of the file that was asked for.
+        layers: the files that were laid over one another, the most general first; the host's overlay last.
+        settings: place -> what shall be there.
+        requires: what must hold on a host before anything is written.
+        sets: what ``--set`` changed for this run, by its dotted place.
+        documents: the files of ``layers`` as they were read.
+    """
 
     name: str
     summary: str
     sha256: str
     layers: tuple[str, ...]
     settings: Mapping[Place, Setting]
+    requires: tuple[Setting, ...] = ()
+    sets: Mapping[str, Value] = field(default_factory=dict)
+    documents: "tuple[Document, ...]" = field(default=(), repr=False)
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """File -> SHA-256 of every layer."""
+        return {document.name: document.sha256 for document in self.documents}
 
     def get(self, *place: str) -> Setting | None:
         """The setting at a place."""
@@ -55,8 +74,16 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One TOML file as it was read: its bytes' hash and its parsed, still unchecked table."""
+    """One TOML file as it was read: its bytes' hash, its parsed, still unchecked table, and its text.
+
+    ``--set`` makes one, too: it has neither text nor hash.
+    """
 
     name: str
     sha256: str
     table: Mapping[str, object]
+    text: str = field(default="", repr=False)
+
+    def where(self, key: str) -> str:
+        """A place of it, as faults and plans name it."""
+        return f"{self.name} {key}" if self.name.startswith("--") else f"{self.name}: {key}"

@@ -2,20 +2,26 @@
 
 import hashlib
 import os
+import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 from tuner.host.faults import Fault
 from tuner.host.files import HostFiles
 from tuner.host.text import printable
 from tuner.host.trusted import Distrusted, Unopened, read_trusted
-from tuner.profile import NAME, Document, Place, Profile, ProfileError, Setting
-from tuner.profile_check import check_layer, check_whole
+from tuner.language.lines import located
+from tuner.profile import NAME, Document, Profile, ProfileError
+from tuner.profile_check import Layer, check_layer, check_whole
+from tuner.profile_merge import OVERLAY_TABLES, Merge, with_overlay, with_sets
 
 SHIPPED = Path(__file__).resolve().parent.parent / "profiles"
 LOCAL = "/etc/quietcore/profiles"
 HOST_OVERLAY = "/etc/quietcore/host.toml"
 SIZE_LIMIT = 64 * 1024
+# A key of more parts than any place has; tomllib takes time with the square of them, seconds for a full file.
+_DEEP_KEY = re.compile(r"""(?<![\w"'.-])(?:(?:[\w-]++|"[^"\n]{0,64}"|'[^'\n]{0,64}')[ \t]*+\.[ \t]*+){64}""", re.ASCII)
 
 
 def available(files: HostFiles) -> dict[str, str]:
@@ -55,14 +61,18 @@ def read_document(path: str, trusted_owner: bool = False) -> Document:
     shown = printable(os.path.basename(path))
     raw = _read_checked(path, shown, trusted_owner)
     try:
-        table = tomllib.loads(raw.decode())
+        text = raw.decode()
     except UnicodeDecodeError as error:
         raise ProfileError([Fault(shown, f"not UTF-8: byte {error.start}")]) from error
+    if _DEEP_KEY.search(text):
+        raise ProfileError([Fault(shown, "nested too deeply")])
+    try:
+        table = tomllib.loads(text)
     except RecursionError as error:
         raise ProfileError([Fault(shown, "nested too deeply")]) from error
     except ValueError as error:  # TOMLDecodeError, and a plain ValueError for an integer of thousands of digits
         raise ProfileError([Fault(shown, f"not TOML: {printable(str(error))}")]) from error
-    return Document(shown, hashlib.sha256(raw).hexdigest(), table)
+    return Document(shown, hashlib.sha256(raw).hexdigest(), table, text)
 
 
 def _read_checked(path: str, shown: str, trusted_owner: bool) -> bytes:
@@ -80,16 +90,51 @@ def load(files: HostFiles, name: str, trusted_owner: bool = False) -> Profile:
     Raises:
         ProfileError: everything that is wrong with it and with what it extends.
     """
+    profile, faults = _merged(files, name, trusted_owner)
+    faults += check_whole(profile)
+    if faults:
+        raise ProfileError(located(faults, profile.documents))
+    return profile
+
+
+def load_for_host(
+    files: HostFiles, name: str, sets: Sequence[str] = (), trusted_owner: bool = False
+) -> tuple[Profile, dict[str, str]]:
+    """The profile as this host is to have it, and part -> NIC as its overlay has it: overlay over profile, ``sets`` over both.
+
+    Args:
+        files: the host.
+        name: as in ``load``.
+        sets: ``KEY=VALUE`` of ``--set``, in the order in which they were given.
+        trusted_owner: as in ``read_document``, for the overlay, too.
+
+    Raises:
+        ProfileError: everything that is wrong with any of them.
+    """
+    profile, faults = _merged(files, name, trusted_owner)
+    document, layer, bound = _overlay(files, trusted_owner)
+    if document is not None:
+        faults += layer.faults
+        profile = with_overlay(profile, document, layer, bound)
+    profile, wrong = with_sets(profile, sets)
+    faults += [*wrong, *check_whole(profile)]
+    if faults:
+        raise ProfileError(located(faults, (*profile.documents, *([document] if document else []))))
+    return profile, bound
+
+
+def _merged(files: HostFiles, name: str, trusted_owner: bool) -> tuple[Profile, list[Fault]]:
+    """The profile with everything it extends, and what is wrong with each file of it."""
     chain: list[str] = []
-    layers: dict[str, dict[Place, Setting]] = {}
+    heads: dict[str, tuple[Document, Layer]] = {}
     faults: list[Fault] = []
-    heads: list[tuple[Document, str]] = []
+    merge = Merge()
 
     def visit(each: str) -> None:
         if each in chain:
             faults.append(Fault(f"{each}.toml: extends", f"a circle: {' -> '.join([*chain, each])}"))
             return
-        if each in layers:
+        if each in heads:
             return
         chain.append(each)
         try:
@@ -107,23 +152,21 @@ def load(files: HostFiles, name: str, trusted_owner: bool = False) -> Profile:
                 visit(parent)
             except ProfileError as error:
                 faults.extend(Fault(f"{document.name}: extends", str(fault)) for fault in error.faults)
-        layers[each] = layer.settings
-        heads.append((document, layer.summary))
+        heads[each] = document, layer
+        merge.lay(layer)
 
     visit(name)
-    settings = {place: setting for layer in layers.values() for place, setting in layer.items()}
-    document, summary = heads[-1]
+    documents = tuple(document for document, _ in heads.values())
     profile = Profile(
-        name=document.name.removesuffix(".toml"),
-        summary=summary,
-        sha256=document.sha256,
-        layers=tuple(head.name for head, _ in heads),
-        settings=settings,
+        name=documents[-1].name.removesuffix(".toml"),
+        summary=heads[name][1].summary,
+        sha256=documents[-1].sha256,
+        layers=tuple(document.name for document in documents),
+        settings=merge.settings,
+        requires=tuple(merge.requires),
+        documents=documents,
     )
-    faults.extend(check_whole(profile))
-    if faults:
-        raise ProfileError(faults)
-    return profile
+    return profile, faults + merge.faults
 
 
 def host_bindings(files: HostFiles, trusted_owner: bool = False) -> dict[str, str]:
@@ -136,18 +179,27 @@ def host_bindings(files: HostFiles, trusted_owner: bool = False) -> dict[str, st
     Raises:
         ProfileError: the overlay is there but wrong.
     """
+    document, layer, bound = _overlay(files, trusted_owner)
+    if document is not None and layer.faults:
+        raise ProfileError(located(layer.faults, [document]))
+    return bound
+
+
+def _overlay(files: HostFiles, trusted_owner: bool) -> tuple[Document | None, Layer, dict[str, str]]:
     if not files.exists(HOST_OVERLAY):
-        return {}
+        return None, Layer(), {}
     document = read_document(files.path(HOST_OVERLAY), trusted_owner)
-    unknown = sorted(set(document.table) - {"bind"})
-    table = document.table.get("bind", {})
-    faults = [Fault(f"host.toml: {printable(key)}", "unknown table", "host.toml holds [bind]") for key in unknown]
-    if not isinstance(table, dict):
-        faults.append(Fault("host.toml: bind", "not a table"))
-        table = {}
-    for key, value in table.items():
-        if not isinstance(value, str) or printable(value) != value:
-            faults.append(Fault(f"host.toml: bind.{printable(key)}", "not an interface name", 'write feed = "eth2"'))
-    if faults:
-        raise ProfileError(faults)
-    return {str(key): str(value) for key, value in table.items()}
+    return document, *check_overlay(document)
+
+
+def is_overlay(files: HostFiles, path: str) -> bool:
+    """Whether a path is that of a host's overlay: this host's, or a file of that name."""
+    return path in (HOST_OVERLAY, files.path(HOST_OVERLAY)) or os.path.basename(path) == os.path.basename(HOST_OVERLAY)
+
+
+def check_overlay(document: Document) -> tuple[Layer, dict[str, str]]:
+    """A host's overlay, checked by itself, and part -> NIC as it binds them."""
+    layer = check_layer(document, ("bind", *OVERLAY_TABLES), overlay=True)
+    bound = {place[1]: str(setting.value) for place, setting in layer.settings.items() if place[0] == "bind"}
+    layer.settings = {place: setting for place, setting in layer.settings.items() if place[0] != "bind"}
+    return layer, bound

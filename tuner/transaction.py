@@ -237,6 +237,8 @@ def _begin_record(host: Host, plan: Plan) -> dict[str, Any]:
         "host": host.name,
         "process": process(os.getpid()),
         "profile": {"name": plan.profile, "sha256": plan.sha256},
+        "layers": dict(plan.layers),
+        "set": dict(plan.sets),
         "bindings": dict(plan.bindings),
         "roles": dict(plan.roles),
     }

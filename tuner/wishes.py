@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 
-from tuner.cores import CoreSets
-from tuner.host.cpulist import format_list
+from tuner.cores import CoreSetError, CoreSets
+from tuner.host.cpulist import CpuListError, CpuSet, format_list
 from tuner.host.faults import Fault
 from tuner.host.host import Inventory
 from tuner.host.nics import Nic
 from tuner.host.text import printable
 from tuner.knobs.catalogue import FAMILIES
+from tuner.language.places import entry_of
 from tuner.language.request import Request
+from tuner.language.requirement import parse, unmet
 from tuner.profile import Profile, ProfileError
-from tuner.profile_check import entry_of
 
 # Sets that own their CPUs: two of them must not share one.
 _EXCLUSIVE = ("housekeeping", "rx", "tx", "app")
@@ -22,11 +23,11 @@ def collect(inventory: Inventory, profile: Profile, bindings: Mapping[str, str])
 
     Raises:
         ProfileError: every part of it that makes no sense here.
-        CoreSetError: a named core set that cannot be evaluated here.
     """
     bound = bind(inventory, profile, bindings)
     request = Request(inventory, profile, bound, CoreSets(inventory, profile.texts("cores"), bound))
     _check_roles(request)
+    _check_requirements(request)
     for place, setting in profile.settings.items():
         entry = entry_of(place)
         if entry is not None and entry.ask is not None:
@@ -42,13 +43,31 @@ def collect(inventory: Inventory, profile: Profile, bindings: Mapping[str, str])
 
 def _check_roles(request: Request) -> None:
     """Records what each named set is here, and refuses roles that share CPUs."""
-    named = {name: request.sets.named(name) for name in request.sets.names}
+    named: dict[str, CpuSet] = {}
+    for name in request.sets.names:
+        try:
+            named[name] = request.sets.named(name)
+        except CoreSetError as error:
+            request.fault(request.profile.settings["cores", error.named or name], str(error))
+    if request.faults:  # whatever uses them would say the same again
+        raise ProfileError(dict.fromkeys(request.faults))
     request.roles = {name: format_list(cpus) for name, cpus in named.items()}
     roles = [name for name in _EXCLUSIVE if name in named]
     for i, one in enumerate(roles):
         for other in roles[i + 1 :]:
             if shared := named[one] & named[other]:
                 request.fault(request.profile.settings["cores", other], f"shares CPU {format_list(shared)} with '{one}'")
+
+
+def _check_requirements(request: Request) -> None:
+    """Refuses a host that is not as the profile demands it."""
+    for setting in request.profile.requires:
+        try:
+            why = unmet(parse(setting.value), request)
+        except (CoreSetError, CpuListError) as error:
+            why = str(error)
+        if why:
+            request.fault(setting, why)
 
 
 def bind(inventory: Inventory, profile: Profile, bindings: Mapping[str, str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from engine import PROJECT, Sim, clean_environment, command_line
 
 LOOKING = [
     ("plan", "base"), ("plan", "feed-handler", "--bind", "feed=lo"), ("verify", "base"), ("status",), ("history",),
-    ("profiles", "list"), ("watch", "--count", "1"),
+    ("profiles", "list"), ("watch", "--count", "1"), ("explain",), ("explain", "irq"), ("profiles", "schema"),
 ]  # fmt: skip
 CHANGING = (
     "creat,mkdir,mkdirat,rmdir,unlink,unlinkat,rename,renameat,renameat2,truncate,ftruncate,link,linkat,symlink,symlinkat"

@@ -185,7 +185,8 @@ def test_all_faults_are_told_at_once(files):
         ('summary = "x\\u202e"', "not a line of text"),
         ('"\\u001b]0;x\\u0007" = 1', "unknown key"),
         ('[irq]\n"\\u001b[2J" = "0"', "is bound by nothing"),
-        ("[sysctl]\n" + ".".join("ab" for _ in range(500)) + " = 1", "not the name of a sysctl"),
+        ("[sysctl]\n" + ".".join("ab" for _ in range(20)) + " = 1", "not the name of a sysctl"),
+        ("[sysctl]\n" + ".".join("ab" for _ in range(500)) + " = 1", "nested too deeply"),
     ],
 )
 def test_a_fault_says_what_is_wrong_and_what_was_meant(files, text, said):

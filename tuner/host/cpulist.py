@@ -6,12 +6,14 @@ Source: lib/bitmap.c and lib/bitmap-str.c (bitmap_parselist, bitmap_parse), Docu
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 CpuSet = frozenset[int]
 
 # CONFIG_NR_CPUS is at most 8192 on x86 (MAXSMP); more than this in a list is a mistake or an attack on our memory.
 MAX_CPUS = 16384
 
+_KEPT_LENGTH = 128
 _SEPARATORS = re.compile(r"[,\s]", re.ASCII)  # white space ends a part like a comma
 
 
@@ -29,11 +31,19 @@ def parse_list(text: str, count: int = MAX_CPUS) -> CpuSet:
     Raises:
         CpuListError: a part that is no range, a range that runs backwards, or a CPU beyond ``count``.
     """
+    return _kept(text, count) if len(text) <= _KEPT_LENGTH else _parsed(text, count)
+
+
+def _parsed(text: str, count: int) -> CpuSet:
     cpus: set[int] = set()
     for part in _SEPARATORS.split(text):
         if part:
             cpus.update(_parse_part(part, count))
     return frozenset(cpus)
+
+
+# a host's hundreds of interrupts and thousands of threads have a handful of lists between them
+_kept = lru_cache(maxsize=1024)(_parsed)
 
 
 def _parse_part(part: str, count: int) -> Iterable[int]:

@@ -1,5 +1,7 @@
 """A host: its files and its system calls, this machine's or a tree's."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -8,6 +10,7 @@ from tuner.host.irqs import Irq, read_irqs, role_of
 from tuner.host.nics import Nic, read_nics
 from tuner.host.syscalls import LinuxSyscalls, Syscalls
 from tuner.host.text import printable
+from tuner.host.threads import Thread
 from tuner.host.topology import Topology, read_topology
 
 
@@ -58,6 +61,26 @@ class Inventory:
 
     def __init__(self, host: Host) -> None:
         self.host = host
+        self._still = False
+        self._threads: tuple[Thread, ...] | None = None
+
+    @contextlib.contextmanager
+    def still(self) -> Iterator[None]:
+        """For the time of one look nothing is written: what is dear to read is read once."""
+        self._still = True
+        try:
+            yield
+        finally:
+            self._still, self._threads = False, None
+
+    def threads(self) -> tuple[Thread, ...]:
+        """All threads, read anew at each call but within ``still``: thousands of them cost tens of milliseconds."""
+        if self._threads is not None:
+            return self._threads
+        threads = self.host.syscalls.threads()
+        if self._still:
+            self._threads = threads
+        return threads
 
     @cached_property
     def topology(self) -> Topology:

@@ -145,11 +145,7 @@ def _read_cpu(files: HostFiles, cpu: int, node: int, online: CpuSet) -> Cpu:
 
 
 def _last_level_cache(files: HostFiles, base: str) -> CpuSet:
-    best_level, best = 0, frozenset[int]()
-    for index in files.entries(f"{base}/cache"):
-        if not index.startswith("index"):
-            continue
-        level = files.number(f"{base}/cache/{index}/level") or 0
-        if level > best_level:
-            best_level, best = level, _list(files, f"{base}/cache/{index}/shared_cpu_list")
-    return best
+    indexes = [index for index in files.entries(f"{base}/cache") if index.startswith("index")]
+    levels = {index: files.number(f"{base}/cache/{index}/level") or 0 for index in indexes}
+    last = max(levels, key=lambda index: levels[index], default="")
+    return _list(files, f"{base}/cache/{last}/shared_cpu_list") if last and levels[last] > 0 else frozenset()

@@ -10,7 +10,7 @@ Source: Documentation/core-api/irq/irq-affinity.rst, kernel/irq/proc.c. What the
 
 import errno
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from tuner.host.cpulist import CpuSet, format_list, format_mask, parse_list
@@ -75,6 +75,10 @@ class IrqAffinity(Knob):
         """Asks for the saved CPUs."""
         place_irq(inventory, _find(inventory, identity), parse_list(str(undo)))
 
+    def targets(self, inventory: Inventory) -> Sequence[tuple[str, str]]:
+        """Every interrupt."""
+        return [(irq.label, irq.identity) for irq in inventory.irqs]
+
     def same(self, left: Json, right: Json) -> bool:
         """Equal sets of CPUs."""
         return parse_list(str(left)) == parse_list(str(right))
@@ -116,6 +120,11 @@ class DefaultAffinity(Knob):
         del identity
         mask = format_mask(parse_list(str(undo)), inventory.topology.count)
         inventory.host.files.write(f"{IRQ_ROOT}/default_smp_affinity", mask)
+
+    def targets(self, inventory: Inventory) -> Sequence[tuple[str, str]]:
+        """The host."""
+        del inventory
+        return [("host", "default")]
 
     def same(self, left: Json, right: Json) -> bool:
         """Equal sets of CPUs."""
@@ -212,11 +221,17 @@ FAMILY = Family(
     "Interrupts",
     (DefaultAffinity(), IrqAffinity()),
     (
-        Entry(("irq", "default"), Cores('"housekeeping"'), "every interrupt that no other line places, and those to come"),
+        Entry(
+            ("irq", "default"),
+            Cores('"housekeeping"'),
+            "every interrupt that no other line places, and those to come",
+            knobs=("irq.default_affinity", "irq.affinity"),
+        ),
         Entry(
             ("irq", PART),
             Table({"cores": Cores('"rx"'), "spread": Word(SPREADS)}, required=("cores",), short="cores"),
             "the queues of a bound NIC, one to a core or all over the set",
+            knobs=("irq.affinity",),
         ),
     ),
     _ask,

@@ -34,7 +34,7 @@ def _ask(request: Request) -> None:
         request.wish("isolation.workqueues", "host", "unbound", format_list(request.cpus(workqueues)), workqueues)
     host = request.inventory.host
     if has_partitions(host):
-        for pid, name in torn(host.syscalls.threads(), isolated):
+        for pid, name in torn(request.inventory.threads(), isolated):
             request.conflicts.append(
                 f"process {pid} ({printable(name)}) has threads pinned to CPU {where} and others elsewhere: the partition "
                 "would take its CPUs away; stop it, or unpin it, and start it inside the partition afterwards"
@@ -73,7 +73,12 @@ FAMILY = Family(
     "Isolation",
     (Partition(), UserThreads(), KernelThreads(), Workqueues()),
     (
-        Entry(("isolation", "cores"), Cores(), "cores on which nothing runs that was not put there"),
+        Entry(
+            ("isolation", "cores"),
+            Cores(),
+            "cores on which nothing runs that was not put there",
+            knobs=("isolation.partition", "isolation.user_threads"),
+        ),
         Entry(("isolation", "kernel_threads"), Cores('"housekeeping"'), "where kernel threads go that are bound to no CPU"),
         Entry(("isolation", "workqueues"), Cores('"housekeeping"'), "where unbound work of the kernel runs"),
     ),

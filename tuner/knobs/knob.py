@@ -130,6 +130,11 @@ class Knob(Protocol):
         del inventory, identity
         return self.disruption
 
+    def targets(self, inventory: Inventory) -> Sequence[tuple[str, str]]:
+        """(shown, identity) of what it can be read of on this host, for people who ask how it stands; empty: nobody says."""
+        del inventory
+        return ()
+
     def irreversible(self, identity: str) -> str:
         """Why the old state does not come back with the old value; empty where it does."""
         del identity

@@ -13,7 +13,7 @@ Source: Documentation/admin-guide/cgroup-v2.rst "cpuset.cpus.partition"; kernel/
 import contextlib
 import errno
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from tuner.host.cpulist import CpuSet, format_list, parse_list
@@ -73,7 +73,7 @@ class Partition(Knob):
         base = f"{root}/{identity}"
         kind = files.optional(f"{base}/cpuset.cpus.partition")
         had_cpuset = "cpuset" in (files.optional(f"{root}/cgroup.subtree_control") or "").split()
-        narrow = bound(files, root, inventory.host.syscalls.threads())
+        narrow = bound(files, root, inventory.threads())
         undo = {
             "exists": files.exists(base),
             "cpuset": had_cpuset,
@@ -138,6 +138,11 @@ class Partition(Knob):
         if not undo["cpuset"] and "cpuset" in (host.files.optional(f"{root}/cgroup.subtree_control") or "").split():
             host.files.write(f"{root}/cgroup.subtree_control", "-cpuset")
         put_back(host, undo["affinities"])
+
+    def targets(self, inventory: Inventory) -> Sequence[tuple[str, str]]:
+        """The one there is."""
+        del inventory
+        return [(f"cgroup {CGROUP}", CGROUP)]
 
     def same(self, left: Json, right: Json) -> bool:
         """The same kind of partition of the same CPUs."""

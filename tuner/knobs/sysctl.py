@@ -148,7 +148,7 @@ class Sysctl(Knob):
 
 def _value(text: str) -> int | str:
     fields = text.split()
-    if len(fields) == 1 and re.fullmatch(r"-?\d{1,20}", fields[0]):
+    if len(fields) == 1 and re.fullmatch(r"-?[0-9]{1,20}", fields[0]):
         return int(fields[0])
     return " ".join(fields)
 

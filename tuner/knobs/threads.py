@@ -27,7 +27,7 @@ class ThreadsAway(Knob):
     def read(self, inventory: Inventory, identity: str) -> Reading:
         """How many threads stray now; their affinities are what is saved."""
         away = parse_list(identity)
-        threads = [t for t in inventory.host.syscalls.threads() if t.kernel == self.kernel]
+        threads = [t for t in inventory.threads() if t.kernel == self.kernel]
         strays = self._strays(threads, away)
         pinned = sum(bool(t.allowed) and t.allowed <= away and t.movable for t in threads)
         note = f"{pinned} pinned there stay" if pinned and not self.kernel else ""

@@ -4,7 +4,7 @@ Source: Documentation/core-api/workqueue.rst; kernel/workqueue.c. The mask has n
 keeps the wish apart from what is left of it after boot isolation and partitions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from tuner.host.cpulist import format_list, format_mask, parse_list, parse_mask
@@ -53,6 +53,11 @@ class Workqueues(Knob):
         """Writes the saved mask."""
         del identity
         inventory.host.files.write(f"{_BASE}/cpumask", format_mask(parse_list(str(undo)), inventory.topology.count))
+
+    def targets(self, inventory: Inventory) -> Sequence[tuple[str, str]]:
+        """The one there is."""
+        del inventory
+        return [("host", "unbound")]
 
     def same(self, left: Json, right: Json) -> bool:
         """Equal sets of CPUs."""

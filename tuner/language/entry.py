@@ -21,12 +21,14 @@ class Entry:
         kind: what may stand there.
         about: one line for people who write profiles.
         ask: turns the setting into wishes; None where the family looks at its settings together.
+        knobs: the knobs that it leads to, where neither ``ask`` nor the place itself names them.
     """
 
     place: Place
     kind: Kind
     about: str
     ask: Ask | None = None
+    knobs: tuple[str, ...] = ()
 
     def matches(self, place: Place) -> bool:
         """Whether a place of a profile is this one."""
@@ -54,24 +56,51 @@ class Family:
     kept: tuple[Knob, ...] = field(default=())
 
 
-def on_host(knob: str) -> Ask:
+@dataclass(frozen=True, slots=True)
+class OnHost:
     """Asks for a setting that a host has once; its identity is ``host``."""
 
-    def ask(request: Request, place: Place, setting: Setting) -> None:
-        del place
-        request.wish(knob, "host", "host", setting.value, setting)
+    knob: str
 
-    return ask
+    def __call__(self, request: Request, place: Place, setting: Setting) -> None:
+        """One wish."""
+        del place
+        request.wish(self.knob, "host", "host", setting.value, setting)
+
+
+@dataclass(frozen=True, slots=True)
+class OnNic:
+    """Asks for a setting of the NIC that the place's part is bound to."""
+
+    knob: str
+
+    def __call__(self, request: Request, place: Place, setting: Setting) -> None:
+        """One wish."""
+        nic = request.nic(place[1])
+        request.wish(self.knob, nic.name, nic.identity, setting.value, setting)
+
+
+@dataclass(frozen=True, slots=True)
+class OnCpus:
+    """Asks for a setting of each CPU: one wish for each value, its identity the CPU list."""
+
+    knob: str
+
+    def __call__(self, request: Request, place: Place, setting: Setting) -> None:
+        """A wish for each core set of the value."""
+        del place
+        for cpus, value in request.by_cpus(setting):
+            request.wish(self.knob, f"CPU {cpus}", cpus, value, setting)
+
+
+def on_host(knob: str) -> Ask:
+    """Asks for a setting that a host has once."""
+    return OnHost(knob)
 
 
 def on_nic(knob: str) -> Ask:
     """Asks for a setting of the NIC that the place's part is bound to."""
-
-    def ask(request: Request, place: Place, setting: Setting) -> None:
-        nic = request.nic(place[1])
-        request.wish(knob, nic.name, nic.identity, setting.value, setting)
-
-    return ask
+    return OnNic(knob)
 
 
 def on_nic_first(knob: str, offered: tuple[str, ...] | None = None) -> Ask:
@@ -85,11 +114,5 @@ def on_nic_first(knob: str, offered: tuple[str, ...] | None = None) -> Ask:
 
 
 def on_cpus(knob: str) -> Ask:
-    """Asks for a setting of each CPU: one wish for each value, its identity the CPU list."""
-
-    def ask(request: Request, place: Place, setting: Setting) -> None:
-        del place
-        for cpus, value in request.by_cpus(setting):
-            request.wish(knob, f"CPU {cpus}", cpus, value, setting)
-
-    return ask
+    """Asks for a setting of each CPU."""
+    return OnCpus(knob)

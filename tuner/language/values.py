@@ -15,9 +15,12 @@ Json = Any
 Schema = dict[str, Any]  # JSON Schema, draft 2020-12
 
 AT_LEAST, AT_MOST = "at-least:", "at-most:"
-_BOUND = re.compile(r"(?:at-least|at-most):(\d{1,19})")
-_MAXIMUM = re.compile(r"max(?::([1-9]\d{0,18}))?")
+_BOUND = re.compile(r"(?:at-least|at-most):([0-9]{1,19})")  # not \d, which takes the digits of every script
+_MAXIMUM = re.compile(r"max(?::([1-9][0-9]{0,18}))?")
 _COUNT = re.compile(r"count\((.{1,900})\)")
+# For editors: what tuner.host.text.printable would have to change, as the inside of a regular expression's class.
+_UNSAFE = r"\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069"
+_PLAIN = rf"^[^{_UNSAFE}]*[^\s{_UNSAFE}][^{_UNSAFE}]*$"
 _LIST_LIMIT = 64
 
 
@@ -42,6 +45,11 @@ class Kind(Protocol):
 
     def words(self) -> str:
         """The same rules for people, in a few words."""
+
+
+def _plain_text(limit: int) -> Schema:
+    """Not empty, no control characters, at most so many characters."""
+    return {"type": "string", "maxLength": limit, "pattern": _PLAIN}
 
 
 def is_number(value: object) -> bool:
@@ -137,7 +145,8 @@ class Whole:
         if self.named:
             forms.append({"enum": list(self.named)})
         if patterns := [p.pattern for p, taken in self._patterns() if taken]:
-            forms.append({"type": "string", "pattern": "^(?:" + "|".join(patterns) + ")$"})
+            whole = "^(?:" + "|".join(patterns) + ")$"
+            forms.append({"type": "string", "pattern": whole.replace(".{1,900}", f"[^{_UNSAFE}]{{1,900}}")})
         return forms[0] if len(forms) == 1 else {"anyOf": forms}
 
     def _patterns(self) -> tuple[tuple[re.Pattern[str], bool], ...]:
@@ -194,7 +203,7 @@ class Word:
 
     def schema(self) -> Schema:
         """An enumeration, or a list of it."""
-        one: Schema = {"enum": list(self.known)} if self.known else {"type": "string", "minLength": 1, "maxLength": 64}
+        one: Schema = {"enum": list(self.known)} if self.known else _plain_text(64)
         return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": _LIST_LIMIT}]}
 
     def words(self) -> str:
@@ -228,7 +237,7 @@ class Text:
 
     def schema(self) -> Schema:
         """A string."""
-        return {"type": "string", "minLength": 1, "maxLength": self.limit}
+        return _plain_text(self.limit)
 
     def words(self) -> str:
         """For people."""
@@ -253,7 +262,7 @@ class Cores:
 
     def schema(self) -> Schema:
         """A string, or the number of a CPU."""
-        return {"anyOf": [{"type": "string", "minLength": 1, "maxLength": 1000}, {"type": "integer", "minimum": 0}]}
+        return {"anyOf": [_plain_text(1000), {"type": "integer", "minimum": 0}]}
 
     def words(self) -> str:
         """For people."""
@@ -291,9 +300,8 @@ class PerCpu:
 
     def schema(self) -> Schema:
         """Either form."""
-        return {
-            "anyOf": [self.inner.schema(), {"type": "object", "additionalProperties": self.inner.schema(), "minProperties": 1}]
-        }
+        table: Schema = {"type": "object", "additionalProperties": self.inner.schema(), "propertyNames": _plain_text(1000)}
+        return {"anyOf": [self.inner.schema(), table | {"minProperties": 1, "maxProperties": _LIST_LIMIT}]}
 
     def words(self) -> str:
         """For people."""

@@ -14,7 +14,7 @@ from ui.cli.context import Context, open_context
 from ui.cli.durations import duration
 from ui.cli.interrupts import Stopped, noted
 from ui.cli.output import banner, changes_record, changes_text, emit, needs_root, telling
-from ui.cli.plan import add_bind, make_plan, plan_record, print_plan
+from ui.cli.plan import add_bind, add_set, make_plan, plan_record, print_plan
 from ui.cli.telling import unhindered
 from ui.cli.undone import print_undone, undone_records
 
@@ -28,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "profile", metavar="PROFILE", help="a profile's name (see: quietcore profiles), or a path ending in .toml"
     )
     add_bind(parser)
+    add_set(parser)
     parser.add_argument(
         "--confirm-within",
         metavar="TIME",
@@ -66,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Applies the profile."""
     with open_context(arguments) as context:
         if arguments.dry_run:
-            plan = make_plan(context, arguments.profile, arguments.bind)
+            plan = make_plan(context, arguments.profile, arguments.bind, sets=arguments.sets)
             if arguments.json:
                 emit(plan_record("apply", plan))
             else:
@@ -78,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
             plan, result = _locked(arguments, context, stopped, tell)
         # without the lock: a terminal that takes nothing must not keep the undo timer from undoing
         with telling():
-            _report(arguments, plan.profile, plan.sha256, result)
+            _report(arguments, plan, result)
         return EXIT_OF[result.outcome] or (3 if exit_status(result.changes) == 3 else 0)
 
 
@@ -93,7 +94,7 @@ def _locked(
             f"transaction {pending.number} ({pending.profile}) waits to be confirmed: "
             f"quietcore confirm {pending.number}, or quietcore rollback {pending.number}"
         )
-    plan = make_plan(context, arguments.profile, arguments.bind, trusted_owner=context.host.files.real)
+    plan = make_plan(context, arguments.profile, arguments.bind, context.host.files.real, arguments.sets)
     for warning in plan.warnings:
         tell(f"note: {warning}")
     if broken := [c for c in plan.changes if c.state == "failed"]:
@@ -113,23 +114,25 @@ def _locked(
     return plan, result
 
 
-def _report(arguments: argparse.Namespace, profile: str, sha256: str, result: Result) -> None:
+def _report(arguments: argparse.Namespace, plan: Plan, result: Result) -> None:
     if arguments.json:
         emit(
             changes_record(
                 "apply",
-                {"name": profile, "sha256": sha256},
+                {"name": plan.profile, "sha256": plan.sha256},
                 result.changes,
                 changed=result.outcome in ("applied", "confirmed"),
                 transaction=result.number,
                 outcome=result.outcome,
                 error=result.error or None,
                 undone=undone_records(result.undone),
+                set=dict(plan.sets),
+                layers=dict(plan.layers),
             )
         )
         return
     if result.outcome == "unchanged":
-        print(f"profile {profile}: nothing to change")
+        print(f"profile {plan.profile}: nothing to change")
         print(changes_text(result.changes))
         return
     print(f"transaction {result.number}: {result.outcome}" + (f": {result.error}" if result.error else ""))

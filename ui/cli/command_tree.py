@@ -23,8 +23,14 @@ def _feed_words() -> tuple[str, ...]:
     return feed_words()
 
 
+def _knob_words() -> tuple[str, ...]:
+    from tuner.language.reference import references, sysctl_references
+
+    return tuple(each.name for each in (*references(), *sysctl_references()))
+
+
 # What a value may begin with, where it is neither anything nor one of a few words.
-_OFFERS: dict[str, Callable[[], tuple[str, ...]]] = {"FORMAT[:PORT]": _feed_words}
+_OFFERS: dict[str, Callable[[], tuple[str, ...]]] = {"FORMAT[:PORT]": _feed_words, "KNOB": _knob_words}
 
 
 @dataclass(frozen=True, slots=True)

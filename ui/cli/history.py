@@ -62,7 +62,8 @@ def _told(transaction: TransactionRecord, record: Record) -> str:
     if kind == "begin":
         by, boot = printable(str(record.get("process", "?"))), printable(str(record.get("boot_id", "?")), 8)
         host = printable(str(record.get("host", "?")))
-        return f"profile {printable(transaction.profile)} on {host}, process {by}, boot {boot}"
+        sets = "".join(f" --set {printable(str(k))}={_short(v)}" for k, v in dict(record.get("set", {})).items())
+        return f"profile {printable(transaction.profile)}{sets} on {host}, process {by}, boot {boot}"
     if kind == "plan":
         return f"{len(record['changes'])} settings, {sum(c.get('state') == 'differs' for c in record['changes'])} to change"
     if kind == "armed":
@@ -112,6 +113,7 @@ def _record(context: Context, transaction: TransactionRecord) -> dict[str, objec
     return {
         "transaction": transaction.number,
         "profile": transaction.begin.get("profile"),
+        "set": transaction.begin.get("set", {}),
         "state": transaction.state,
         "time_s": transaction.begin.get("time_s"),
         "boot_id": transaction.boot_id,

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("ui.cli.verify", "every setting of a profile: asked for, in effect, or not"),
     "suggest": ("ui.cli.suggest", "a commented profile for this host, from its topology and NICs"),
     "history": ("ui.cli.history", "all transactions of this host"),
+    "explain": ("ui.cli.explain", "what a knob is, what it is worth, and how it stands here"),
     "simulate": ("ui.cli.simulate", "write a simulated host to try everything on"),
     "completion": ("ui.cli.completion", "a shell's tab completion, to be sourced"),
 }
@@ -190,7 +191,7 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         status: int = importlib.import_module(COMMANDS[arguments.command][0]).run(arguments)
     except ProfileError as error:
-        return _failed(arguments, 1, [str(fault) for fault in error.faults])
+        return _failed(arguments, 1, [fault.told() for fault in error.faults])
     except Refused as error:
         return _failed(arguments, 4, [f"refused: {error}"])
     except BrokenPipeError:

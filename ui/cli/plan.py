@@ -2,12 +2,13 @@
 
 import argparse
 import difflib
+from collections.abc import Sequence
 
 from tuner.host.faults import Fault
 from tuner.host.text import printable
 from tuner.plan import Plan, build
 from tuner.profile import Profile, ProfileError
-from tuner.profile_files import host_bindings, load
+from tuner.profile_files import load_for_host
 from ui.cli.context import Context, open_context
 from ui.cli.output import banner, changes_record, changes_text, emit, say
 
@@ -18,6 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "profile", metavar="PROFILE", help="a profile's name (see: quietcore profiles), or a path ending in .toml"
     )
     add_bind(parser)
+    add_set(parser)
     parser.add_argument("--all", action="store_true", help="list every setting, those that are as wanted too")
     parser.epilog = "Reads and never writes. Exit status 0: as wanted; 2: differs; 3: as wanted but for a reboot."
 
@@ -34,6 +36,19 @@ def add_bind(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_set(parser: argparse.ArgumentParser) -> None:
+    """``--set``, as plan, apply and verify have it."""
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="sets",
+        help="one setting for this run, over profile and host.toml, as nic.feed.rings.rx=1024 or 'cores.rx=\"2-3\"'; "
+        "the value is TOML, bare words are text",
+    )
+
+
 def binding(text: str) -> tuple[str, str]:
     """``feed=eth2`` as a pair."""
     part, equals, nic = text.partition("=")
@@ -42,15 +57,17 @@ def binding(text: str) -> tuple[str, str]:
     return part, nic
 
 
-def make_plan(context: Context, name: str, bindings: list[tuple[str, str]], trusted_owner: bool = False) -> Plan:
-    """The plan of a profile on this host, with what earlier transactions learned of it.
+def make_plan(
+    context: Context, name: str, bindings: list[tuple[str, str]], trusted_owner: bool = False, sets: Sequence[str] = ()
+) -> Plan:
+    """The plan of a profile on this host, with what the host's overlay, ``--set`` and earlier transactions say of it.
 
     Raises:
         ProfileError: everything that is wrong with the profile, or with it on this host.
     """
-    profile = load(context.host.files, name, trusted_owner)
+    profile, bound = load_for_host(context.host.files, name, sets, trusted_owner)
     _check_parts(profile, bindings)
-    bound = host_bindings(context.host.files, trusted_owner) | dict(bindings)
+    bound |= dict(bindings)
     try:
         managed = context.store.kernel_managed(context.host.syscalls.boot_id())
     except PermissionError:
@@ -75,7 +92,7 @@ def _check_parts(profile: Profile, bindings: list[tuple[str, str]]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints the plan."""
     with open_context(arguments) as context:
-        plan = make_plan(context, arguments.profile, arguments.bind)
+        plan = make_plan(context, arguments.profile, arguments.bind, sets=arguments.sets)
         for warning in plan.warnings:
             say(f"note: {warning}")
         for conflict in plan.conflicts:
@@ -98,6 +115,8 @@ def plan_record(command: str, plan: Plan, *, changed: bool = False, transaction:
         transaction=transaction,
         bindings=dict(plan.bindings),
         roles=dict(plan.roles),
+        set=dict(plan.sets),
+        layers=dict(plan.layers),
         warnings=list(plan.warnings),
         conflicts=list(plan.conflicts),
     )
@@ -107,6 +126,8 @@ def print_plan(plan: Plan, everything: bool = False) -> None:
     """A plan for people."""
     bound = "".join(f"  {part} = {printable(nic)}" for part, nic in plan.bindings.items())
     print(f"profile {plan.profile}{bound}")
+    for place, value in plan.sets.items():
+        print(f"  --set {printable(place)} = {printable(str(value), 80)}")
     for role, cpus in plan.roles.items():
         print(f"  {role}: CPU {cpus or 'none'}")
     print(changes_text(plan.changes, everything))

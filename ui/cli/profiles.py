@@ -4,8 +4,9 @@ import argparse
 import os
 
 from tuner.host.text import printable
+from tuner.language.lines import located
 from tuner.profile import ProfileError
-from tuner.profile_files import available, load, locate, read_document
+from tuner.profile_files import HOST_OVERLAY, available, check_overlay, is_overlay, load, locate, read_document
 from ui.cli.context import Context, open_context
 from ui.cli.output import emit, say
 from ui.cli.table import table
@@ -21,13 +22,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
     show.add_argument("name", metavar="NAME")
     check = actions.add_parser("check", help="everything that is wrong with a file, at once")
     check.add_argument("file", metavar="FILE")
-    for action in (listing, show, check):
+    schema = actions.add_parser("schema", help="the language as JSON Schema, for editors that check while you write")
+    for action in (listing, show, check, schema):
         global_options(action)
     parser.epilog = "Local profiles are /etc/quietcore/profiles/NAME.toml; one of a shipped profile's name hides it."
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Lists, shows or checks."""
+    if arguments.action == "schema":
+        import json
+
+        from tuner.language.schema import profile_schema
+
+        if arguments.json:
+            emit({"command": "profiles", "profile_schema": profile_schema()})
+        else:
+            print(json.dumps(profile_schema(), indent=2))
+        return 0
     with open_context(arguments) as context:
         match arguments.action:
             case "show":
@@ -75,6 +87,7 @@ def _show(context: Context, name: str, as_json: bool) -> int:
                 "sha256": document.sha256,
                 "layers": list(profile.layers),
                 "settings": settings,
+                "requires": [{"requirement": setting.value, "source": setting.source} for setting in profile.requires],
             }
         )
         return 0
@@ -87,17 +100,33 @@ def _show(context: Context, name: str, as_json: bool) -> int:
 def _check(context: Context, path: str, as_json: bool) -> int:
     # a bare name is a profile's; anything that is there as a file is that file
     name = os.path.abspath(path) if os.path.lexists(path) or path.endswith(".toml") else path
+    if name == HOST_OVERLAY:
+        name = context.host.files.path(HOST_OVERLAY)
     try:
-        profile = load(context.host.files, name)
+        good = _overlay(name) if is_overlay(context.host.files, name) else _profile(context, name)
     except ProfileError as error:
         if as_json:
-            faults = [{"where": f.where, "what": f.what, "hint": f.hint} for f in error.faults]
+            faults = [{"where": f.where, "line": f.line or None, "what": f.what, "hint": f.hint} for f in error.faults]
             emit({"command": "profiles", "file": printable(path), "ok": False, "faults": faults})
         for fault in error.faults:
-            say(printable(str(fault), 600))
+            say(printable(fault.told(), 600))
         return 1
     if as_json:
         emit({"command": "profiles", "file": printable(path), "ok": True, "faults": []})
     else:
-        print(f"{printable(path)}: good; {len(profile.settings)} settings from {', '.join(profile.layers)}")
+        print(f"{printable(path)}: good; {good}")
     return 0
+
+
+def _profile(context: Context, name: str) -> str:
+    profile = load(context.host.files, name)
+    return f"{len(profile.settings)} settings from {', '.join(profile.layers)}"
+
+
+def _overlay(path: str) -> str:
+    """A host's overlay by itself; whether its core sets are known shows with a profile alone."""
+    document = read_document(path)
+    layer, bound = check_overlay(document)
+    if layer.faults:
+        raise ProfileError(located(layer.faults, [document]))
+    return f"{len(bound)} parts bound, {len(layer.settings)} settings over every profile"
