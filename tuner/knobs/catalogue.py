@@ -4,7 +4,7 @@ What resets a device comes first, since it makes the device forget the rest; who
 stack is tuned. Source of the order: drivers re-create interrupts on ring changes, and partitions reset affinities.
 """
 
-from tuner.knobs import device, irq, isolation, rings, sysctl
+from tuner.knobs import clock, device, irq, isolation, memory, pcie, power, rings, sysctl
 from tuner.knobs.knob import Knob
 from tuner.language.entry import Entry, Family
 
@@ -12,6 +12,10 @@ FAMILIES: tuple[Family, ...] = (
     rings.FAMILY,
     irq.FAMILY,
     isolation.FAMILY,
+    power.FAMILY,
+    memory.FAMILY,
+    pcie.FAMILY,
+    clock.FAMILY,
     device.FAMILY,
     sysctl.FAMILY,
 )

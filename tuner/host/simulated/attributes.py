@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from tuner.host.cpulist import CpuListError, CpuSet, format_list, format_mask, parse_list, parse_mask
 from tuner.host.files import HostFiles
+from tuner.host.simulated import power_writes
 from tuner.host.simulated.settings import SYSCTLS, Setting, normalised, power_of_two, refusal
 from tuner.host.simulated.shape import Shape
 
@@ -35,7 +36,8 @@ def shown(files: HostFiles, shape: Shape, path: str, value: str) -> str:
         return str(min(1, abs(int(normalised(Setting("0"), "0", value, path)))))
     if leaf == "online" and path.startswith("/sys/devices/system/cpu/"):
         raise OSError(errno.EOPNOTSUPP, "the simulated host does not take CPUs offline", path)
-    return _by_content(files, path, value)
+    answer = power_writes.shown(files, path, value)
+    return _by_content(files, path, value) if answer is None else answer
 
 
 # the masks, and whether each must name a CPU
@@ -83,6 +85,8 @@ _CHOICES = {
     "scaling_governor": "scaling_available_governors",
     "energy_performance_preference": "energy_performance_available_preferences",
     "current_clocksource": "available_clocksource",
+    "current_governor": "available_governors",
+    "platform_profile": "platform_profile_choices",
 }
 
 
