@@ -21,6 +21,7 @@ PROFILES = sorted((Path(__file__).parent / "knobs").glob("*.toml"))
 ELSEWHERE: dict[str, str] = {
     "isolation.user_threads": "follows from the threads there are (test_crashes)",
     "isolation.kernel_threads": "follows from the threads there are (test_crashes)",
+    "power.policy_turbo": "not with intel_pstate, which the simulated host has (test_power_knobs)",
 }
 
 

@@ -5,8 +5,8 @@ descriptor gives the least of all limits, and to open it without writing limits 
 
 Whoever holds ours is known by a file, ``dma-latency-2us`` below /run/quietcore, that is made before the holder starts:
 
-* the holder (``tuner.host.dma_holder``) locks the file, opens the device, writes its name (``PID:START``) into the file, and then
-  looks whether the file is still there under its name; if not, it ends;
+* the holder (``tuner.host.dma_holder``) locks the file, opens the device, writes its name (``PID:START``) into the file, and
+  then looks whether the file is still there; if not, it ends;
 * who ends it removes the file, and then ends the process that the file names.
 
 So in whatever order these happen, and whoever is killed between them, no holder stays that no file names. A holder that died
@@ -164,27 +164,27 @@ class Holders:
         self._make(path)
         command = [sys.executable, "-I", "-m", "tuner.host.dma_holder", path, self._device, str(us)]
         reason = ""
-        child: subprocess.Popen[bytes] | None = None
         if self._directory == DIRECTORY and os.path.isdir("/run/systemd/system") and os.access(SYSTEMD_RUN, os.X_OK):
             reason = _as_unit(us, command)
-        if reason or not self._up(path, child, 0.0 if reason else _START_S):
-            child = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-                cwd="/",
-                env={},
-            )
-            if not self._up(path, child, _START_S):
-                self._end(us)
-                with contextlib.suppress(OSError):
-                    child.kill()
-                status = child.wait()
-                raise OSError(errno.ECHILD, f"the process that holds {us} µs did not come up (status {status}){reason}", path)
-            # its end is init's to see; without this the interpreter complains of it
-            child.returncode = 0
+            if not reason and self._up(path, None):
+                return
+            reason = reason or " (its unit did not come up either)"
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+            env={},
+        )
+        if not self._up(path, child):
+            self._end(us)
+            with contextlib.suppress(OSError):
+                child.kill()
+            status = child.wait()
+            raise OSError(errno.ECHILD, f"the process that holds {us} µs did not come up (status {status}){reason}", path)
+        child.returncode = 0  # it lives on: its end is init's to see
 
     def _make(self, path: str) -> None:
         with contextlib.suppress(FileExistsError):
@@ -202,9 +202,9 @@ class Holders:
             os.close(fd)
 
     @staticmethod
-    def _up(path: str, child: "subprocess.Popen[bytes] | None", patience_s: float) -> bool:
+    def _up(path: str, child: "subprocess.Popen[bytes] | None") -> bool:
         """Waits until the file names a holder that lives; False where its process ended, or took too long."""
-        deadline = time.monotonic() + patience_s
+        deadline = time.monotonic() + _START_S
         while True:
             with contextlib.suppress(FileNotFoundError):
                 if alive(str(_record(path).get("process", ""))):

@@ -22,7 +22,7 @@ class ClockSource(WordFile):
     choices: ClassVar[str] = f"{_ROOT}/available_clocksource"
     about: ClassVar[About] = About(
         "What the kernel reads the time from",
-        "tsc: a program reads it in 20 ns without a system call; of hpet and acpi_pm each reading is one, of a microsecond and more",
+        "tsc: a program reads it in 20 ns without a system call; each reading of hpet or acpi_pm is one, of a µs or more",
         path,
         "the same file; the kernel takes it away again where it finds the TSC unstable (dmesg says so)",
         quirks=("a word that is not known is taken and changes nothing",),

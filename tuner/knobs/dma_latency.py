@@ -13,18 +13,18 @@ from tuner.knobs.knob import About, Json, Knob, Reading, State, Unsupported
 
 
 class DmaLatency(Knob):
-    """What our own process holds, in µs, None for nothing; effective is the least that anybody holds. The identity is ``host``."""
+    """What our own process holds, in µs, or None; effective is the least of all that is held. The identity is ``host``."""
 
     family: ClassVar[str] = "power.dma_latency_us"
     about: ClassVar[About] = About(
         "The longest exit latency of the idle states of all CPUs, in µs, held by a process of its own",
-        "0 or 1 keeps the whole host awake: heat, and less turbo for the cores that matter. power.resume_latency_us does it core by "
-        "core and needs no process: prefer that",
+        "0 or 1 keeps the whole host awake: heat, and less turbo for the cores that matter. power.resume_latency_us does it "
+        "core by core and needs no process: prefer that",
         "/dev/cpu_dma_latency",
         "the same file, read: the least of all that is held",
         undo="the process ends, or holds again what it held before",
         quirks=(
-            "in force only while its holder lives: a unit of systemd that starts again, elsewhere a process in a session of its own",
+            "in force only while its holder lives: a unit of systemd that starts again, else a process in a session of its own",
             "four bytes are a binary number, any other length is hexadecimal text: 0x10 written as text is 808548400 µs",
             "others may hold less: then the effective value is theirs",
         ),

@@ -4,7 +4,7 @@ Source: Documentation/admin-guide/pm/{cpufreq,intel_pstate,amd-pstate}.rst, driv
 What the kernel taught:
 
 * A policy may span CPUs: the files of each of them are one and the same (cpuN/cpufreq is a link).
-* intel_pstate and amd-pstate in active mode hold the energy preference at ``performance`` under the governor ``performance``, and
+* intel_pstate and amd-pstate in active mode hold the energy preference at ``performance`` under the governor of that name, and
   refuse any other with EBUSY. amd-pstate leaves it there when the governor goes back; intel_pstate puts the old one back.
   So the governor comes first, what it moves is saved with it, and a preference is only ever written where no governor holds it.
 """
@@ -86,8 +86,7 @@ class EnergyPreference(PolicyWord):
         since="4.10 (Intel), 6.3 (AMD)",
         quirks=(
             "EBUSY for all but performance while the governor is performance, which holds it there",
-            "reading asks the CPU by an interrupt of its own (rdmsr_on_cpu in intel_pstate): about 2 µs of that core; where the "
-            "governor holds it, nobody is asked",
+            "reading asks the CPU by an interrupt (rdmsr_on_cpu, about 2 µs of that core), but not where the governor holds it",
         ),
         source="Documentation/admin-guide/pm/intel_pstate.rst, drivers/cpufreq/{intel_pstate,amd-pstate}.c",
     )
@@ -221,7 +220,7 @@ def ask(request: Request) -> None:
     """Governor, preference and range together: they hold each other."""
     governors = _each(request, "governor", _first_of(request, "scaling_available_governors"))
     preferences = _each(request, "epp", _first_of(request, "energy_performance_available_preferences"))
-    _wish(request, "governor", governors)
+    _wish(request, request.profile.get("power", "governor"), "power.governor", governors)
     if (setting := request.profile.get("power", "epp")) is not None:
         files = request.inventory.host.files
         held = {cpu for cpu in preferences if holds_preference(files, cpu, governors.get(cpu))}
@@ -232,8 +231,8 @@ def ask(request: Request) -> None:
                 'ask for power.governor = "powersave" there as well, or leave the preference out',
             )
         # a governor that holds it brings it about: never written there, it needs no undo that would be refused
-        _wish(request, "epp", {cpu: word for cpu, word in preferences.items() if cpu in held})
-        _wish(request, "epp", {cpu: word for cpu, word in preferences.items() if cpu not in held})
+        _wish(request, setting, "power.epp", {cpu: word for cpu, word in preferences.items() if cpu in held})
+        _wish(request, setting, "power.epp", {cpu: word for cpu, word in preferences.items() if cpu not in held})
     _ask_range(request)
 
 
@@ -276,16 +275,14 @@ def policy_of(files: HostFiles, cpu: int) -> CpuSet:
         return frozenset({cpu})
 
 
-def _wish(request: Request, key: str, found: Mapping[int, Json], knob: str = "") -> None:
+def _wish(request: Request, setting: Setting | None, knob: str, found: Mapping[int, Json]) -> None:
     """One wish for all CPUs that shall have the same."""
-    setting = request.profile.get("power", key)
     groups: dict[Json, set[int]] = {}
     for cpu, value in found.items():
         groups.setdefault(value, set()).add(cpu)
-    for value, members in groups.items():
+    for value, members in groups.items() if setting is not None else ():
         cpus = format_list(frozenset(members))
-        assert setting is not None
-        request.wish(knob or f"power.{key}", f"CPU {cpus}", cpus, value, setting)
+        request.wish(knob, f"CPU {cpus}", cpus, value, setting)
 
 
 def _ask_range(request: Request) -> None:
@@ -303,13 +300,13 @@ def _ask_range(request: Request) -> None:
 
     low, high = _each(request, "min_freq_khz", side), _each(request, "max_freq_khz", side)
     wanted = {cpu: f"{low.get(cpu, '')}-{high.get(cpu, '')}" for cpu in sorted({*low, *high})}
+    setting = request.profile.get("power", "max_freq_khz") or request.profile.get("power", "min_freq_khz")
     for cpu, text in wanted.items():
-        if (known := limits.get(cpu)) is not None and (reason := _impossible(known, text)):
-            setting = request.profile.get("power", "max_freq_khz" if cpu in high else "min_freq_khz")
-            assert setting is not None
+        known = limits.get(cpu)
+        if setting is not None and known is not None and (reason := _impossible(known, text)):
             request.fault(setting, f"CPU {cpu}: {reason}", "name both, the lower one first")
             break
-    _wish(request, "max_freq_khz" if high else "min_freq_khz", wanted, "power.freq_khz")
+    _wish(request, setting, "power.freq_khz", wanted)
 
 
 def _impossible(limits: Limits, wanted: str) -> str:

@@ -47,7 +47,7 @@ class ResumeLatency(CpuFiles):
     leaf: ClassVar[str] = "power/pm_qos_resume_latency_us"
     about: ClassVar[About] = About(
         "The longest exit latency that a CPU's idle states may have, in µs",
-        "n/a on cores that trade: they poll instead of sleeping. 0 on housekeeping cores: no limit, and their power is the others' turbo",
+        "n/a on cores that trade: they poll instead. 0 on housekeeping cores: no limit; what they save is turbo for the others",
         "/sys/devices/system/cpu/cpuN/power/pm_qos_resume_latency_us",
         "usage and time of cpuidle/stateK",
         since="4.11 for CPUs",
@@ -121,9 +121,11 @@ class IdleStates(Knob):
         switched: list[tuple[IdleState, bool]] = []
         for cpu, text in expanded(undo, identity).items():
             before = str(text).split(", ")
-            for state in idle_states(inventory.host.files, cpu):
-                if "-" + state.name in before or state.name in before:
-                    switched.append((state, "-" + state.name in before))
+            switched += [
+                (state, "-" + state.name in before)
+                for state in idle_states(inventory.host.files, cpu)
+                if state.name in before or "-" + state.name in before
+            ]
         _switch(inventory.host.files, switched)
 
     def same(self, left: Json, right: Json) -> bool:

@@ -25,7 +25,7 @@ class TransparentHugePages(WordFile):
     path: ClassVar[str] = f"{_THP}/enabled"
     about: ClassVar[About] = About(
         "Whether programs get huge pages without asking for them",
-        "never, or madvise for those who ask: making one stops the thread that touches it, and khugepaged stops all of a process",
+        "never, or madvise for those who ask: making one stops the thread that touches it, khugepaged all of a process",
         path,
         "AnonHugePages in /proc/PID/smaps",
         undo="the old word; pages that were split in the meantime stay small until khugepaged finds them",

@@ -1,9 +1,9 @@
 """``[pcie]`` and ``[nic.PART] aspm``: whether the links to devices may sleep.
 
-Source: Documentation/admin-guide/kernel-parameters.txt (pcie_aspm), drivers/pci/pcie/aspm.c. Where firmware keeps ASPM to itself
-(FADT, _OSC) or ``pcie_aspm=off`` was booted, the policy's file is there all the same and takes no write (EPERM), and no device
-has a ``link`` directory with switches in it: by that it is told without writing. Read sizes, relaxed ordering and the mode of the
-IOMMU are not set here: they are the driver's, or the boot's.
+Source: Documentation/admin-guide/kernel-parameters.txt (pcie_aspm), drivers/pci/pcie/aspm.c. Where firmware keeps ASPM
+(FADT, _OSC) or ``pcie_aspm=off`` was booted, the policy's file is there all the same and takes no write (EPERM), and no
+device has a ``link`` directory with switches in it: by that it is told without writing. Read sizes, relaxed ordering and the
+mode of the IOMMU are not set here: they are the driver's, or the boot's.
 """
 
 from collections.abc import Mapping, Sequence

@@ -4,7 +4,7 @@ The order: a governor before the preference that it holds; ranges before turbo, 
 the ends are there again; the process that holds a latency last.
 """
 
-from tuner.knobs import frequency, turbo, uncore
+from tuner.knobs import frequency, uncore
 from tuner.knobs.dma_latency import DmaLatency
 from tuner.knobs.frequency import EnergyBias, EnergyPreference, FrequencyRange, Governor
 from tuner.knobs.frequency_range import MIN

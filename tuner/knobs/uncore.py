@@ -28,8 +28,8 @@ class UncoreRange(Knob):
     family: ClassVar[str] = "power.uncore_khz"
     about: ClassVar[About] = About(
         "Between which frequencies a die's uncore may run, in kHz: mesh, last-level cache, memory controllers",
-        "Lowest = highest on the NIC's package: an uncore that slows down makes every cache miss and every packet slower. It takes "
-        "power from the cores' turbo",
+        "Lowest = highest on the NIC's package: an uncore that slows down makes every cache miss and every packet slower. It "
+        "takes power from the cores' turbo",
         f"{ROOT}/package_NN_die_NN/{{min,max}}_freq_khz",
         "current_freq_khz",
         undo="the old range; what firmware set at first stands in initial_{min,max}_freq_khz",
@@ -117,8 +117,9 @@ def ask(request: Request) -> None:
     sources: dict[str, Setting] = {}
     for side in (MIN, MAX):
         setting = request.profile.get("power", f"uncore_{side}_khz")
-        for cpus, value in request.by_cpus(setting) if setting is not None else ():
-            assert setting is not None
+        if setting is None:
+            continue
+        for cpus, value in request.by_cpus(setting):
             packages = {c.package for cpu in parse_list(cpus) if (c := request.inventory.topology.cpus.get(cpu)) is not None}
             mine = [die for die in known if package_of(files, die) in packages]
             # where there is none the host says so, once
