@@ -277,10 +277,12 @@ def policy_of(files: HostFiles, cpu: int) -> CpuSet:
 
 def _wish(request: Request, setting: Setting | None, knob: str, found: Mapping[int, Json]) -> None:
     """One wish for all CPUs that shall have the same."""
+    if setting is None:
+        return
     groups: dict[Json, set[int]] = {}
     for cpu, value in found.items():
         groups.setdefault(value, set()).add(cpu)
-    for value, members in groups.items() if setting is not None else ():
+    for value, members in groups.items():
         cpus = format_list(frozenset(members))
         request.wish(knob, f"CPU {cpus}", cpus, value, setting)
 

@@ -284,7 +284,7 @@ def test_another_holds_less(sim: Sim) -> None:
     """Less is in force than ours: as wanted. Theirs alone is not ours: it may go at any time."""
     knob = Knob()
     sim.apply(sim.profile('summary = "x"\n[power]\ndma_latency_us = 100\n'))
-    document = Path(sim.root + "/dma_latency.json")
+    document = Path(sim.root + "/dev/cpu_dma_latency.json")
     document.write_text('{"held_us": 100, "others_us": 3}')
     reading = knob.read(Inventory(sim.host), "host")
     assert (reading.now, reading.effective, reading.note) == (100, 3, "others hold 3 µs")

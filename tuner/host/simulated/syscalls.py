@@ -130,7 +130,7 @@ class SimulatedSyscalls:
             raise OSError(errno.EBADMSG, f"not a list of threads ({error!r})", THREADS) from error
 
     def dma_latency(self) -> DmaLatency:
-        """See Syscalls. No process holds anything: ``/dma_latency.json`` says what one would."""
+        """See Syscalls. No process holds anything: ``/dev/cpu_dma_latency.json`` says what one would."""
         part = read_document(self._dma_latency())
         held, others = part.get("held_us"), _number(part, "others_us", DMA_LATENCY)
         held_us = None if held is None else _number(part, "held_us", DMA_LATENCY)

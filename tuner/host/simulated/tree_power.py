@@ -6,7 +6,7 @@ from tuner.host.simulated.tree_cpus import CPU_ROOT
 from tuner.host.simulated.writer import TreeWriter
 
 READ_ONLY = 0o444
-DMA_LATENCY = "/dma_latency.json"
+DMA_LATENCY = "/dev/cpu_dma_latency.json"
 LEAST_KHZ, MOST_KHZ = 800_000, 4_800_000
 UNCORE_LEAST_KHZ, UNCORE_MOST_KHZ = 800_000, 2_400_000
 _STATES = (("POLL", 0), ("C1", 1), ("C1E", 2), ("C6", 290))
