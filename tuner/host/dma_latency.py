@@ -28,6 +28,7 @@ import time
 from dataclasses import dataclass
 
 DEVICE = "/dev/cpu_dma_latency"
+MISC = "/sys/class/misc/cpu_dma_latency"  # there where the kernel has the device, also in a sandbox without devices
 DIRECTORY = "/run/quietcore"
 SYSTEMD_RUN = "/usr/bin/systemd-run"
 _NAME = re.compile(r"dma-latency-(\d{1,10})us")
@@ -55,7 +56,7 @@ UNIT = (
     "ProtectKernelLogs=yes",
     "ProtectControlGroups=yes",
     "ProtectHostname=yes",
-    "RestrictAddressFamilies=none",
+    "RestrictAddressFamilies=AF_UNIX",  # `none` is EINVAL to a transient unit of systemd 252
     "RestrictNamespaces=yes",
     "RestrictRealtime=yes",
     "RestrictSUIDSGID=yes",
@@ -83,10 +84,18 @@ class DmaLatency:
 
 
 class Holders:
-    """The processes that hold a limit for us: one at most, but while one takes over from another."""
+    """The processes that hold a limit for us: one at most, but while one takes over from another.
 
-    def __init__(self, boot_id: str, directory: str = DIRECTORY, device: str = DEVICE) -> None:
+    Args:
+        boot_id: of this boot; a file of another says nothing any more.
+        known: the kernel has the device, even where it cannot be seen from here.
+        directory: where the holders' files lie.
+        device: what is held.
+    """
+
+    def __init__(self, boot_id: str, known: bool = False, directory: str = DIRECTORY, device: str = DEVICE) -> None:
         self._boot_id = boot_id
+        self._known = known
         self._directory = directory
         self._device = device
 
@@ -104,7 +113,7 @@ class Holders:
                 held.append(us)
             elif process:
                 ended.append(f"process {process.partition(':')[0]}, which held {us} µs, ended")
-        return DmaLatency(min(held, default=None), self._effective(bool(held or ended)), "; ".join(ended))
+        return DmaLatency(min(held, default=None), self._effective(), "; ".join(ended))
 
     def hold(self, us: int) -> None:
         """Has a process hold ``us`` and nothing else. Where one does already, nothing happens.
@@ -129,11 +138,11 @@ class Holders:
         for us, _ in self._named():
             self._end(us)
 
-    def _effective(self, known: bool) -> int | None:
+    def _effective(self) -> int | None:
         try:
             fd = os.open(self._device, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            if known:  # a sandbox without devices: what we hold is known all the same
+            if self._known:  # a sandbox without devices: what we hold shows all the same
                 return None
             raise
         try:
@@ -160,7 +169,7 @@ class Holders:
 
     def _start(self, us: int) -> None:
         path = self._path(us)
-        self._effective(False)  # what forbids it to us forbids it to the holder
+        self._effective()  # what forbids it to us forbids it to the holder
         self._make(path)
         command = [sys.executable, "-I", "-m", "tuner.host.dma_holder", path, self._device, str(us)]
         reason = ""

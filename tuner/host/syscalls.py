@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 
 from tuner.host import netlink
 from tuner.host.cpulist import CpuSet
-from tuner.host.dma_latency import DmaLatency, Holders
+from tuner.host.dma_latency import MISC, DmaLatency, Holders
 from tuner.host.driver_statistics import DriverStatistics, read_statistics
 from tuner.host.ethtool import read_blocks, write_block
 from tuner.host.files import HostFiles
@@ -212,15 +212,18 @@ class LinuxSyscalls:
 
     def dma_latency(self) -> DmaLatency:
         """See Syscalls."""
-        return Holders(self.boot_id()).read()
+        return self._holders().read()
 
     def hold_dma_latency(self, us: int) -> None:
         """See Syscalls."""
-        Holders(self.boot_id()).hold(us)
+        self._holders().hold(us)
 
     def release_dma_latency(self) -> None:
         """See Syscalls."""
-        Holders(self.boot_id()).release()
+        self._holders().release()
+
+    def _holders(self) -> Holders:
+        return Holders(self.boot_id(), known=self._files.exists(MISC))
 
     def boot_id(self) -> str:
         """See Syscalls."""

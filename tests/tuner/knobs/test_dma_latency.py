@@ -35,11 +35,11 @@ def directory(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"no {DEVICE} that this user may write")
     place = tmp_path / "run"
     yield place
-    Holders(BOOT, str(place)).release()
+    Holders(BOOT, directory=str(place)).release()
 
 
 def holders(directory: Path) -> Holders:
-    return Holders(BOOT, str(directory))
+    return Holders(BOOT, directory=str(directory))
 
 
 def process_in(directory: Path, us: int) -> str:
@@ -126,7 +126,8 @@ def test_a_terminal_does_not_end_it(directory: Path, number: int) -> None:
 
 def test_whoever_starts_it_may_be_killed_anywhere(directory: Path) -> None:
     """SIGKILL from the first moment of a hold to its last: what is left is found, and a release leaves nobody."""
-    code = f"from tuner.host.dma_latency import Holders; print(flush=True); Holders({BOOT!r}, {str(directory)!r}).hold({LONG})"
+    ours = f"Holders({BOOT!r}, directory={str(directory)!r})"
+    code = f"from tuner.host.dma_latency import Holders; print(flush=True); {ours}.hold({LONG})"
     left = 0
     for wait_ms in (0, 1, 2, 4, 8, 16, 32, 64, 200):
         starter = subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT, stdout=subprocess.PIPE)
@@ -166,10 +167,10 @@ def test_a_holder_whose_file_is_gone_ends(directory: Path) -> None:
 
 
 def test_it_does_not_come_up_and_says_why(directory: Path, tmp_path: Path) -> None:
-    mine = Holders(BOOT, str(directory), str(tmp_path / "none"))
+    mine = Holders(BOOT, False, str(directory), str(tmp_path / "none"))
     with pytest.raises(FileNotFoundError):
         mine.hold(LONG)
-    bad = Holders(BOOT, str(directory), "/proc/version")  # can be read, and takes no write
+    bad = Holders(BOOT, False, str(directory), "/proc/version")  # can be read, and takes no write
     with pytest.raises(OSError, match="did not come up"):
         bad.hold(LONG)
     assert os.listdir(directory) == []
@@ -214,14 +215,17 @@ def test_a_number_that_was_used_again_is_not_killed() -> None:
 
 def test_a_sandbox_without_devices_still_knows_what_we_hold(directory: Path) -> None:
     holders(directory).hold(LONG)
-    blind = Holders(BOOT, str(directory), "/dev/null/none")
+    blind = Holders(BOOT, True, str(directory), "/dev/null/none")
     with pytest.raises(NotADirectoryError):
         blind.read()
-    blind = Holders(BOOT, str(directory), "/dev/there-is-no-such-device")
+    blind = Holders(BOOT, True, str(directory), "/dev/there-is-no-such-device")
     assert blind.read() == DmaLatency(LONG, None)
+    with pytest.raises(FileNotFoundError):
+        Holders(BOOT, False, str(directory), "/dev/there-is-no-such-device").read()
     process = process_in(directory, LONG)
     blind.release()
     assert gone(process)
+    assert blind.read() == DmaLatency(None, None), "what was undone from in there was not there to be undone"
 
 
 # ------------------------------------------------------------------------------------------------------------- as a knob
@@ -231,7 +235,7 @@ class RealLatency:
     """The port of a simulated host, with this machine's holders."""
 
     def __init__(self, inner: object, directory: Path) -> None:
-        self._inner, self._holders = inner, Holders(BOOT, str(directory))
+        self._inner, self._holders = inner, Holders(BOOT, directory=str(directory))
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._inner, name)
