@@ -23,6 +23,7 @@ ELSEWHERE: dict[str, str] = {
     "isolation.kernel_threads": "follows from the threads there are (test_crashes)",
     "nic.channels.rx": "the simulated NIC counts combined channels (tests/tuner/knobs/test_channels.py has a real veth)",
     "nic.channels.tx": "as nic.channels.rx",
+    "power.policy_turbo": "not with intel_pstate, which the simulated host has (test_power_knobs)",
 }
 
 

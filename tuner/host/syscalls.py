@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from tuner.host import netlink
 from tuner.host.cpulist import CpuSet
+from tuner.host.dma_latency import MISC, DmaLatency, Holders
 from tuner.host.driver_statistics import DriverStatistics, read_statistics
 from tuner.host.ethtool import read_blocks, write_block
 from tuner.host.ethtool_values import (
@@ -122,6 +123,15 @@ class Syscalls(NicSyscalls, Protocol):
 
     def set_affinity(self, tid: int, cpus: CpuSet) -> None:
         """Binds one thread. ESRCH: it ended; EINVAL: bound kernel thread, or no online CPU in the set."""
+
+    def dma_latency(self) -> DmaLatency:
+        """The exit latency that our own process holds, and the least that anybody does; ENOENT, EOPNOTSUPP: not here."""
+
+    def hold_dma_latency(self, us: int) -> None:
+        """Has a process that outlives this one hold an exit latency, and nothing else. See ``tuner.host.dma_latency``."""
+
+    def release_dma_latency(self) -> None:
+        """Ends that process, whatever it held."""
 
     def boot_id(self) -> str:
         """A name of this boot: nothing applied at run time outlives it."""
@@ -278,6 +288,21 @@ class LinuxSyscalls(LinuxNicSyscalls):
     def set_affinity(self, tid: int, cpus: CpuSet) -> None:
         """See Syscalls."""
         os.sched_setaffinity(tid, cpus)
+
+    def dma_latency(self) -> DmaLatency:
+        """See Syscalls."""
+        return self._holders().read()
+
+    def hold_dma_latency(self, us: int) -> None:
+        """See Syscalls."""
+        self._holders().hold(us)
+
+    def release_dma_latency(self) -> None:
+        """See Syscalls."""
+        self._holders().release()
+
+    def _holders(self) -> Holders:
+        return Holders(self.boot_id(), known=self._files.exists(MISC))
 
     def boot_id(self) -> str:
         """See Syscalls."""

@@ -6,6 +6,7 @@ stack is tuned. Source of the order: drivers re-create interrupts on ring change
 
 from tuner.knobs import (
     channels,
+    clock,
     coalesce,
     device,
     features,
@@ -15,8 +16,11 @@ from tuner.knobs import (
     irq_queues,
     isolation,
     link,
+    memory,
     napi,
     nic_stack,
+    pcie,
+    power,
     qdisc,
     queue_cpus,
     rings,
@@ -43,6 +47,10 @@ FAMILIES: tuple[Family, ...] = (
     napi.FAMILY,
     qdisc.FAMILY,
     isolation.FAMILY,
+    power.FAMILY,
+    memory.FAMILY,
+    pcie.FAMILY,
+    clock.FAMILY,
     device.FAMILY,
     sysctl_special.FAMILY,
     nic_stack.FAMILY,  # what is in force there is made of the sysctls of all interfaces, too

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from tuner.host.cpulist import CpuListError, CpuSet, format_list, format_mask, parse_list, parse_mask
 from tuner.host.files import HostFiles
+from tuner.host.simulated import power_writes
 from tuner.host.simulated.nic_stack import INTERFACE_SYSCTLS
 from tuner.host.simulated.settings import SYSCTLS, Setting, normalised, power_of_two, refusal
 from tuner.host.simulated.shape import Shape
@@ -38,7 +39,8 @@ def shown(files: HostFiles, shape: Shape, path: str, value: str) -> str:
         raise OSError(errno.EOPNOTSUPP, "the simulated host does not take CPUs offline", path)
     if leaf in _BOUNDED and path.startswith("/sys/devices/") and "/net/" in path:
         return normalised(_BOUNDED[leaf], files.text(path), value, path)
-    return _by_content(files, path, value)
+    answer = power_writes.shown(files, path, value)
+    return _by_content(files, path, value) if answer is None else answer
 
 
 # what an interface takes (net/core/net-sysfs.c; the jumbo frames of ixgbe)
@@ -89,6 +91,8 @@ _CHOICES = {
     "scaling_governor": "scaling_available_governors",
     "energy_performance_preference": "energy_performance_available_preferences",
     "current_clocksource": "available_clocksource",
+    "current_governor": "available_governors",
+    "platform_profile": "platform_profile_choices",
 }
 _RUNTIME_PM = ("on", "auto")
 

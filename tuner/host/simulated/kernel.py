@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from tuner.host.cpulist import CpuSet, parse_list, parse_mask
 from tuner.host.files import HostFiles, replace_content
-from tuner.host.simulated import attributes, cgroup_writes, cgroups, channels
+from tuner.host.simulated import attributes, cgroup_writes, cgroups, channels, power_writes
 from tuner.host.simulated.documents import change_document, read_document
 from tuner.host.simulated.settings import COUPLED, refusal
 from tuner.host.simulated.shape import MARKER, Shape, interrupts
@@ -131,6 +131,8 @@ class SimulatedKernel:
             cgroup_writes.react_to(self._files, self._shape, path, shown)
         elif path.startswith("/sys/devices/pci") and path.endswith("/mtu"):
             self._reset(path.split("/")[-2])
+        for name, content in power_writes.following(self._files, self._shape, path, shown).items():
+            replace_content(self._files.path(name), content.encode())
 
     def _store(self, name: str, shown: str) -> None:
         replace_content(self._files.path(name), (shown + "\n").encode())

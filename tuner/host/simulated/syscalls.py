@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tuner.host.cpulist import CpuListError, CpuSet, format_list, parse_list
+from tuner.host.dma_latency import DmaLatency
 from tuner.host.driver_statistics import DriverStatistics
 from tuner.host.ethtool_values import CHANNELS, Feature, Value, Values
 from tuner.host.files import HostFiles
@@ -22,6 +23,7 @@ from tuner.host.simulated.cgroups import ROOT
 from tuner.host.simulated.documents import Document, change_document, read_document
 from tuner.host.simulated.kernel import SimulatedKernel
 from tuner.host.simulated.nic_syscalls import SimulatedNicSyscalls
+from tuner.host.simulated.tree_power import DMA_LATENCY
 from tuner.host.simulated.tree_threads import THREADS
 from tuner.host.syscalls import Channels, Driver, Rings
 from tuner.host.threads import Thread, read_thread, thread_ids
@@ -157,6 +159,21 @@ class SimulatedSyscalls(SimulatedNicSyscalls):
         except (KeyError, TypeError) as error:
             raise OSError(errno.EBADMSG, f"not a list of threads ({error!r})", THREADS) from error
 
+    def dma_latency(self) -> DmaLatency:
+        """See Syscalls. No process holds anything: ``/dev/cpu_dma_latency.json`` says what one would."""
+        part = read_document(self._dma_latency())
+        held, others = part.get("held_us"), _number(part, "others_us", DMA_LATENCY)
+        held_us = None if held is None else _number(part, "held_us", DMA_LATENCY)
+        return DmaLatency(held_us, others if held_us is None else min(held_us, others))
+
+    def hold_dma_latency(self, us: int) -> None:
+        """See Syscalls."""
+        change_document(self._dma_latency(), lambda document: document.update(held_us=us))
+
+    def release_dma_latency(self) -> None:
+        """See Syscalls."""
+        change_document(self._dma_latency(), lambda document: document.update(held_us=None))
+
     def boot_id(self) -> str:
         """See Syscalls."""
         return self._files.optional("/proc/sys/kernel/random/boot_id") or ""
@@ -164,6 +181,11 @@ class SimulatedSyscalls(SimulatedNicSyscalls):
     def boottime_ns(self) -> int:
         """See Syscalls. This machine's: timers that are armed on a tree run here."""
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    def _dma_latency(self) -> str:
+        if not self._files.exists(DMA_LATENCY):
+            raise OSError(errno.EOPNOTSUPP, f"this tree has no {DMA_LATENCY}", str(self._files.root))
+        return self._files.path(DMA_LATENCY)
 
     def _path(self, ifname: str) -> str:
         if not valid_name(ifname) or not self._files.exists(f"/sys/class/net/{ifname}"):

@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 
 from tuner.host.cpulist import format_list, format_mask
-from tuner.host.simulated import counters, tree_cpus, tree_devices, tree_irqs, tree_threads
+from tuner.host.simulated import counters, tree_cpus, tree_devices, tree_irqs, tree_power, tree_threads
 from tuner.host.simulated.settings import SYSCTLS
 from tuner.host.simulated.shape import HOSTNAME, MARKER, RELEASE, Shape, interrupts, marker_text, nics
 from tuner.host.simulated.writer import TreeWriter
@@ -62,6 +62,7 @@ def write_tree(
 def _write_parts(tree: TreeWriter, shape: Shape) -> None:
     tree_cpus.write_cpus(tree, shape)
     tree_cpus.write_nodes(tree, shape)
+    tree_power.write_power(tree, shape)
     tree_devices.write_devices(tree, shape)
     tree_irqs.write_irqs(tree, shape)
     tree_threads.write_threads(tree, shape)
@@ -82,16 +83,7 @@ def _write_settings(tree: TreeWriter, shape: Shape) -> None:
     tree.values(WORKQUEUES, {"cpumask": everything, "writeback/cpumask": everything})
     read_only = {"cpumask_requested": everything, "cpumask_isolated": format_mask((), shape.cpus)}
     tree.values(WORKQUEUES, read_only, READ_ONLY)
-    tree.values(
-        "/sys/kernel/mm/transparent_hugepage",
-        {
-            "enabled": "always [madvise] never",
-            "defrag": "always defer defer+madvise [madvise] never",
-        },
-    )
-    clock = "/sys/devices/system/clocksource/clocksource0"
-    tree.values(clock, {"available_clocksource": "tsc hpet acpi_pm "}, READ_ONLY)
-    tree.values(clock, {"current_clocksource": "tsc"})
+    tree_power.write_memory(tree)
 
 
 def _write_counters(tree: TreeWriter, shape: Shape) -> None:

@@ -33,13 +33,10 @@ def write_cpus(tree: TreeWriter, shape: Shape) -> None:
             "nohz_full": "",
             "kernel_max": 8191,
             "smt/active": int(shape.smt > 1),
-            "cpufreq/boost": 1,
-            "cpuidle/current_driver": "intel_idle",
-            "cpuidle/current_governor_ro": "menu",
         },
         READ_ONLY,
     )
-    tree.values(CPU_ROOT, {"smt/control": "on" if shape.smt > 1 else "notsupported", "cpuidle/current_governor": "menu"})
+    tree.values(CPU_ROOT, {"smt/control": "on" if shape.smt > 1 else "notsupported"})
     for node in range(shape.nodes):
         local = shape.node_cpus(node)
         masks = {local: _both(local, shape.cpus)}
@@ -48,7 +45,6 @@ def write_cpus(tree: TreeWriter, shape: Shape) -> None:
             masks.setdefault(siblings, _both(siblings, shape.cpus))
             _write_topology(tree, shape, cpu, masks[local], masks[siblings])
             _write_caches(tree, shape, cpu, masks[local], masks[siblings])
-            _write_power(tree, cpu)
 
 
 def _both(cpus: CpuSet, count: int) -> tuple[str, str]:
@@ -96,37 +92,6 @@ def _write_caches(tree: TreeWriter, shape: Shape, cpu: int, local: tuple[str, st
         )
 
 
-def _write_power(tree: TreeWriter, cpu: int) -> None:
-    base = f"{CPU_ROOT}/cpu{cpu}"
-    tree.values(
-        f"{base}/cpufreq",
-        {
-            "scaling_driver": "intel_pstate",
-            "scaling_available_governors": "performance powersave",
-            "related_cpus": cpu,
-            "affected_cpus": cpu,
-            "cpuinfo_min_freq": 800000,
-            "cpuinfo_max_freq": 4800000,
-            "scaling_cur_freq": 2400000,
-            "energy_performance_available_preferences": "default performance balance_performance balance_power power",
-        },
-        READ_ONLY,
-    )
-    tree.values(
-        f"{base}/cpufreq",
-        {
-            "scaling_governor": "powersave",
-            "scaling_min_freq": 800000,
-            "scaling_max_freq": 4800000,
-            "energy_performance_preference": "balance_performance",
-        },
-    )
-    tree.values(f"{base}/power", {"pm_qos_resume_latency_us": 0})
-    for state, (name, latency) in enumerate((("POLL", 0), ("C1", 1), ("C1E", 2), ("C6", 290))):
-        tree.values(f"{base}/cpuidle/state{state}", {"name": name, "latency": latency}, READ_ONLY)
-        tree.values(f"{base}/cpuidle/state{state}", {"disable": 0})
-
-
 def write_nodes(tree: TreeWriter, shape: Shape) -> None:
     """All of /sys/devices/system/node."""
     everything = format_list(range(shape.nodes))
@@ -145,13 +110,19 @@ def write_nodes(tree: TreeWriter, shape: Shape) -> None:
             },
             READ_ONLY,
         )
-        sizes = {"MemTotal": NODE_MEMORY_KB, "MemFree": NODE_MEMORY_KB * 3 // 4, "MemUsed": NODE_MEMORY_KB // 4}
-        lines = [f"Node {node} {name + ':':<16}{size:>8} kB\n" for name, size in sizes.items()]
-        pages = [f"Node {node} {name + ':':<17}{0:>5}\n" for name in ("HugePages_Total", "HugePages_Free", "HugePages_Surp")]
-        tree.put(f"{base}/meminfo", "".join(lines + pages), READ_ONLY)
+        tree.put(f"{base}/meminfo", node_meminfo(node), READ_ONLY)
         for size in ("hugepages-2048kB", "hugepages-1048576kB"):
             tree.values(f"{base}/hugepages/{size}", {"nr_hugepages": 0})
             tree.values(f"{base}/hugepages/{size}", {"free_hugepages": 0, "surplus_hugepages": 0}, READ_ONLY)
+
+
+def node_meminfo(node: int, huge_kb: int = 0, huge_pages: int = 0) -> str:
+    """The content of a node's meminfo while ``huge_kb`` are huge pages, ``huge_pages`` of them of 2 MB."""
+    free = NODE_MEMORY_KB * 3 // 4 - huge_kb
+    sizes = {"MemTotal": NODE_MEMORY_KB, "MemFree": free, "MemUsed": NODE_MEMORY_KB - free}
+    pages = {"HugePages_Total": huge_pages, "HugePages_Free": huge_pages, "HugePages_Surp": 0}
+    lines = [f"Node {node} {name + ':':<16}{size:>8} kB\n" for name, size in sizes.items()]
+    return "".join(lines + [f"Node {node} {name + ':':<17}{count:>5}\n" for name, count in pages.items()])
 
 
 def cpuinfo(shape: Shape) -> str:
