@@ -4,7 +4,7 @@ What resets a device comes first, since it makes the device forget the rest; who
 stack is tuned. Source of the order: drivers re-create interrupts on ring changes, and partitions reset affinities.
 """
 
-from tuner.knobs import device, irq, isolation, rings, sysctl
+from tuner.knobs import cpus, device, irq, isolation, noise, rings, sysctl
 from tuner.knobs.knob import Knob
 from tuner.language.entry import Entry, Family
 
@@ -12,8 +12,10 @@ FAMILIES: tuple[Family, ...] = (
     rings.FAMILY,
     irq.FAMILY,
     isolation.FAMILY,
+    noise.FAMILY,
     device.FAMILY,
     sysctl.FAMILY,
+    cpus.FAMILY,  # last: all else is set, and put back, while all CPUs are there
 )
 KNOBS: tuple[Knob, ...] = tuple(knob for family in FAMILIES for knob in family.knobs)
 ENTRIES: tuple[Entry, ...] = tuple(entry for family in FAMILIES for entry in family.entries)
