@@ -21,6 +21,8 @@ PROFILES = sorted((Path(__file__).parent / "knobs").glob("*.toml"))
 ELSEWHERE: dict[str, str] = {
     "isolation.user_threads": "follows from the threads there are (test_crashes)",
     "isolation.kernel_threads": "follows from the threads there are (test_crashes)",
+    "isolation.cpuset_v1": "a host has it or a partition (test_cpuset_v1)",
+    "cpus.smt": "this host has one thread a core (test_smt)",
 }
 
 

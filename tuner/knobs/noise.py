@@ -1,8 +1,8 @@
 """``[noise]``: what the kernel does to every core now and then: machine-check polls, the fair server, preemption.
 
 The settings of the scheduler are below debugfs, which has to be mounted and which a locked-down kernel closes to everybody
-(security/lockdown: LOCKDOWN_DEBUGFS, EPERM on each open). Sysctls that belong here are under ``[sysctl]``: ``kernel.printk`` (a
-serial console stalls whichever CPU prints), ``kernel.split_lock_mitigate``, ``kernel.nmi_watchdog``, ``kernel.timer_migration``.
+(security/lockdown: LOCKDOWN_DEBUGFS, EPERM on each open). Sysctls that belong here are under ``[sysctl]``: ``kernel.printk``
+(a serial console stalls whoever prints), ``kernel.split_lock_mitigate``, ``kernel.nmi_watchdog``, ``kernel.timer_migration``.
 """
 
 import errno
