@@ -14,6 +14,7 @@ import pytest
 from engine import Sim, tree_of
 from port import ERRNOS, Faults, die, faulty, in_child
 
+from ingest.roles import isolated_cpus
 from tuner.host.host import Inventory, open_host
 from tuner.host.simulated import cpuset_v1 as simulated
 from tuner.host.simulated.shape import read_shape
@@ -57,6 +58,13 @@ def test_it_is_chosen_where_there_are_no_partitions_and_put_back_to_the_byte(sim
     assert files.text(f"{ROOT}/quietcore-rest/cpuset.sched_load_balance") == "1"
     rollback(sim.host, sim.store, None, "test")
     assert sim.changed() == []
+
+
+def test_whoever_watches_the_cores_knows_them_as_isolated(sim: Sim) -> None:
+    host = sim.host
+    assert isolated_cpus(host.files, Inventory(host).topology) == frozenset()
+    assert sim.apply(sim.profile(PROFILE)).outcome == "confirmed"
+    assert isolated_cpus(host.files, Inventory(host).topology) == {2, 3}
 
 
 def test_who_was_started_inside_goes_to_the_root(sim: Sim) -> None:

@@ -90,6 +90,7 @@ class Offline(CpuFiles):
             "CPU 0 has no such file on most kernels, and none from 6.5 on",
             "the last CPU that is online, or that the kernel keeps for housekeeping, is refused: EBUSY",
             "with hyper-threading off a second thread cannot be brought online: EPERM",
+            "a thread that sleeps and has no other CPU keeps its mask, and is given others only when it wakes",
             "managed interrupts whose CPUs are all gone are shut down, and started again when one returns",
         ),
         source="Documentation/core-api/cpu_hotplug.rst, kernel/cpu.c, kernel/irq/cpuhotplug.c",

@@ -4,6 +4,8 @@ It reads /proc/interrupts, /proc/softirqs, /proc/schedstat, the idle states and 
 interrupts, traces, or runs on a core that is observed.
 """
 
+import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -102,8 +104,26 @@ def observe(
     host = inventory.host
     if not host.files.real and not host.simulated:
         raise Unobservable("files do not behave: observe a live host, or a simulated one")
+    where = os.sched_getaffinity(0)
     if host.files.real:
         pin_to_housekeeping(inventory.topology, dict.fromkeys(cores, "isolated"))
+    try:
+        return _watch(inventory, cores, placed, seconds, stopped, advance)
+    finally:
+        if host.files.real:
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(0, where)
+
+
+def _watch(
+    inventory: Inventory,
+    cores: CpuSet,
+    placed: Placed,
+    seconds: float,
+    stopped: threading.Event,
+    advance: Callable[[float], None] | None,
+) -> Behaviour:
+    host = inventory.host
     # the tree has threads.json, which says where they may run and not when they do
     threads = RunningThreads(host.files, cores) if host.files.real else None
     if threads is not None:
