@@ -96,7 +96,7 @@ class KernelThreads(ThreadsAway):
     family: ClassVar[str] = "isolation.kernel_threads"
     about: ClassVar[About] = About(
         "How many unbound kernel threads may run on isolated cores: none shall",
-        "rcu, rcuo (callbacks of other CPUs), kswapd, khugepaged, kauditd, napi; and kthreadd, whose children begin with its mask. "
+        "rcu, rcuo, kswapd, khugepaged, kauditd, napi; and kthreadd, whose children begin with its mask. "
         "Bound ones (ksoftirqd/N, migration/N, kworker/N) cannot be moved: EINVAL",
         "/proc/TID/status: Cpus_allowed_list",
         undo="each thread that is still there gets back what it had",
