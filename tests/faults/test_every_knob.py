@@ -24,6 +24,8 @@ ELSEWHERE: dict[str, str] = {
     "nic.channels.rx": "the simulated NIC counts combined channels (tests/tuner/knobs/test_channels.py has a real veth)",
     "nic.channels.tx": "as nic.channels.rx",
     "power.policy_turbo": "not with intel_pstate, which the simulated host has (test_power_knobs)",
+    "isolation.cpuset_v1": "a host has it or a partition (test_cpuset_v1)",
+    "cpus.smt": "this host has one thread a core (test_smt)",
 }
 
 

@@ -8,6 +8,7 @@ from tuner.knobs import (
     channels,
     clock,
     coalesce,
+    cpus,
     device,
     features,
     hwtstamp,
@@ -19,6 +20,7 @@ from tuner.knobs import (
     memory,
     napi,
     nic_stack,
+    noise,
     pcie,
     power,
     qdisc,
@@ -47,6 +49,7 @@ FAMILIES: tuple[Family, ...] = (
     napi.FAMILY,
     qdisc.FAMILY,
     isolation.FAMILY,
+    noise.FAMILY,
     power.FAMILY,
     memory.FAMILY,
     pcie.FAMILY,
@@ -54,6 +57,7 @@ FAMILIES: tuple[Family, ...] = (
     device.FAMILY,
     sysctl_special.FAMILY,
     nic_stack.FAMILY,  # what is in force there is made of the sysctls of all interfaces, too
+    cpus.FAMILY,  # last: all else is set, and put back, while all CPUs are there
 )
 KNOBS: tuple[Knob, ...] = tuple(knob for family in FAMILIES for knob in family.knobs)
 ENTRIES: tuple[Entry, ...] = tuple(entry for family in FAMILIES for entry in family.entries)

@@ -1,11 +1,13 @@
-"""``[isolation]``: which cores nobody strays onto, by a partition, threads and workqueues as one."""
+"""``[isolation]``: which cores nobody strays onto: partition or v1 cpuset, threads, workqueues, watchdog as one."""
 
 from tuner.cores import CoreSetError
 from tuner.host.cpulist import CpuSet, format_list
 from tuner.host.text import printable
+from tuner.knobs.cpuset_v1 import CpusetV1, has_cpuset_v1, overlapping
 from tuner.knobs.partition import CGROUP, Partition, has_partitions, torn, wanted_text
 from tuner.knobs.threads import KernelThreads, UserThreads
-from tuner.knobs.workqueue import Workqueues
+from tuner.knobs.watchdog import Watchdog
+from tuner.knobs.workqueue import WorkqueueMasks, Workqueues
 from tuner.language.entry import Entry, Family
 from tuner.language.request import Request
 from tuner.language.values import Cores
@@ -13,6 +15,7 @@ from tuner.profile import Setting
 
 
 def _ask(request: Request) -> None:
+    _watchdog(request)
     setting = request.profile.get("isolation", "cores")
     if setting is None:
         for place, orphan in request.profile.below("isolation").items():
@@ -23,7 +26,7 @@ def _ask(request: Request) -> None:
     check_isolated(request, isolated, setting)
     if not isolated or request.faults:
         return
-    request.wish("isolation.partition", f"cgroup {CGROUP}", CGROUP, wanted_text(isolated), setting)
+    _set_apart(request, isolated, setting)
     where = format_list(isolated)
     request.wish("isolation.user_threads", f"CPU {where}", where, 0, setting)
     kernel = request.profile.get("isolation", "kernel_threads")
@@ -31,14 +34,39 @@ def _ask(request: Request) -> None:
         request.wish("isolation.kernel_threads", f"CPU {where}", where, 0, kernel, to=format_list(request.cpus(kernel)))
     workqueues = request.profile.get("isolation", "workqueues")
     if workqueues is not None:
-        request.wish("isolation.workqueues", "host", "unbound", format_list(request.cpus(workqueues)), workqueues)
-    host = request.inventory.host
+        cpus = format_list(request.cpus(workqueues))
+        request.wish("isolation.workqueues", "host", "unbound", cpus, workqueues)
+        request.wish("isolation.workqueue_masks", "host", "each", cpus, workqueues)
+
+
+def _set_apart(request: Request, isolated: CpuSet, setting: Setting) -> None:
+    """By what the host has: a partition of cgroup v2, else an exclusive cpuset of v1; with what stands in the way."""
+    host, where = request.inventory.host, format_list(isolated)
+    if not has_partitions(host) and has_cpuset_v1(host.files):
+        request.wish("isolation.cpuset_v1", f"cpuset {CGROUP}", CGROUP, wanted_text(isolated), setting)
+        for name in overlapping(host.files, isolated, CGROUP):
+            request.conflicts.append(
+                f"the cpuset {printable(name)} has some of CPU {where}, and an exclusive one shares them with nobody: narrow "
+                "its cpuset.cpus first (docker, libvirt and kubelet make such cpusets)"
+            )
+        return
+    request.wish("isolation.partition", f"cgroup {CGROUP}", CGROUP, wanted_text(isolated), setting)
     if has_partitions(host):
         for pid, name in torn(request.inventory.threads(), isolated):
             request.conflicts.append(
                 f"process {pid} ({printable(name)}) has threads pinned to CPU {where} and others elsewhere: the partition "
                 "would take its CPUs away; stop it, or unpin it, and start it inside the partition afterwards"
             )
+
+
+def _watchdog(request: Request) -> None:
+    setting = request.profile.get("isolation", "watchdog")
+    if setting is None:
+        return
+    if request.profile.get("sysctl", "kernel.watchdog_cpumask") is not None:
+        request.fault(setting, "and sysctl.kernel.watchdog_cpumask say the same thing", "keep one of them")
+    if cpus := request.cpus(setting):
+        request.wish("isolation.watchdog", "host", "host", format_list(cpus), setting)
 
 
 def check_isolated(request: Request, isolated: CpuSet, setting: Setting) -> None:
@@ -71,7 +99,7 @@ NEEDS_CORES = ("kernel_threads", "workqueues")
 
 FAMILY = Family(
     "Isolation",
-    (Partition(), UserThreads(), KernelThreads(), Workqueues()),
+    (Partition(), CpusetV1(), UserThreads(), KernelThreads(), Workqueues(), WorkqueueMasks(), Watchdog()),
     (
         Entry(
             ("isolation", "cores"),
@@ -81,6 +109,7 @@ FAMILY = Family(
         ),
         Entry(("isolation", "kernel_threads"), Cores('"housekeeping"'), "where kernel threads go that are bound to no CPU"),
         Entry(("isolation", "workqueues"), Cores('"housekeeping"'), "where unbound work of the kernel runs"),
+        Entry(("isolation", "watchdog"), Cores('"housekeeping"'), "where the lockup detector has its timer"),
     ),
     _ask,
 )

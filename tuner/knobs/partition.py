@@ -7,7 +7,7 @@ Source: Documentation/admin-guide/cgroup-v2.rst "cpuset.cpus.partition"; kernel/
 * A write of ``isolated`` succeeds even where the partition is then invalid; the file says "isolated invalid (reason)".
 * Up to 6.1 the kernel forgets the affinities that threads had set for themselves whenever the set of CPUs of their cgroup
   changes: they are saved before and put back after, in both directions.
-* Hosts with the cpuset controller in the v1 hierarchy have none of this.
+* Hosts with the cpuset controller in the v1 hierarchy have none of this: see ``tuner.knobs.cpuset_v1``.
 """
 
 import contextlib
@@ -61,7 +61,7 @@ class Partition(Knob):
         (
             "up to 6.1 the kernel forgets affinities whenever the CPUs of a cgroup change: they are saved and put back",
             "unbound workqueues leave its CPUs by themselves from 6.8 on",
-            "a host with cpuset in the v1 hierarchy has none",
+            "a host with cpuset in the v1 hierarchy has none: isolation.cpuset_v1 is its stand-in",
         ),
         "Documentation/admin-guide/cgroup-v2.rst, kernel/cgroup/cpuset.c",
     )
@@ -134,7 +134,7 @@ class Partition(Knob):
             else:
                 for pid in (host.files.optional(f"{base}/cgroup.procs") or "").split():
                     _move_home(host.files, root, pid, str(undo["cgroups"].get(pid, "/")))
-                _remove(host.files, base)
+                remove_group(host.files, base)
         if not undo["cpuset"] and "cpuset" in (host.files.optional(f"{root}/cgroup.subtree_control") or "").split():
             host.files.write(f"{root}/cgroup.subtree_control", "-cpuset")
         put_back(host, undo["affinities"])
@@ -146,7 +146,12 @@ class Partition(Knob):
 
     def same(self, left: Json, right: Json) -> bool:
         """The same kind of partition of the same CPUs."""
-        return _meaning(str(left)) == _meaning(str(right))
+        return same_partition(left, right)
+
+
+def same_partition(left: Json, right: Json) -> bool:
+    """Whether two texts as ``isolated 2-7`` are the same kind of partition of the same CPUs."""
+    return _meaning(str(left)) == _meaning(str(right))
 
 
 def bound(files: HostFiles, root: str, threads: Iterable[Thread]) -> list[Thread]:
@@ -208,8 +213,8 @@ def _move_home(files: HostFiles, root: str, pid: str, cgroup: str) -> None:
         files.write(home if files.exists(home) else f"{root}/cgroup.procs", pid)
 
 
-def _remove(files: HostFiles, base: str) -> None:
-    # EBUSY for as long as an ended process is not yet reaped
+def remove_group(files: HostFiles, base: str) -> None:
+    """Removes a cgroup; EBUSY is waited for: it says so for as long as an ended process is not yet reaped."""
     for _ in range(20):
         try:
             files.remove_directory(base)

@@ -91,15 +91,16 @@ class UserThreads(ThreadsAway):
 
 
 class KernelThreads(ThreadsAway):
-    """Kernel threads that are bound to no CPU: rcu, kswapd, khugepaged, kauditd, and kthreadd, whose mask new ones inherit."""
+    """Kernel threads that are bound to no CPU: rcu, kswapd, khugepaged, kauditd, napi; and kthreadd, for those to come."""
 
     family: ClassVar[str] = "isolation.kernel_threads"
     about: ClassVar[About] = About(
         "How many unbound kernel threads may run on isolated cores: none shall",
-        "rcu, kswapd, khugepaged, kauditd; and kthreadd, whose mask later ones inherit. Bound ones (ksoftirqd/N, migration/N, "
-        "kworker/N) cannot be moved: EINVAL",
+        "rcu, rcuo, kswapd, khugepaged, kauditd, napi; and kthreadd, whose children begin with its mask. "
+        "Bound ones (ksoftirqd/N, migration/N, kworker/N) cannot be moved: EINVAL",
         "/proc/TID/status: Cpus_allowed_list",
         undo="each thread that is still there gets back what it had",
+        quirks=("6.1 gives each new kernel thread all CPUs, whatever kthreadd has; 6.12 and 6.18 let it inherit",),
         source="include/linux/sched.h (PF_NO_SETAFFINITY), kernel/kthread.c",
     )
     kernel: ClassVar[bool] = True

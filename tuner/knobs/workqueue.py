@@ -1,7 +1,8 @@
-"""``isolation.workqueues``: on which CPUs unbound work runs.
+"""``isolation.workqueues`` and ``isolation.workqueue_masks``: on which CPUs unbound work runs.
 
 Source: Documentation/core-api/workqueue.rst; kernel/workqueue.c. The mask has no list form. From 6.8 on ``cpumask_requested``
-keeps the wish apart from what is left of it after boot isolation and partitions.
+keeps the wish apart from what is left of it after boot isolation and partitions. A workqueue with a mask of its own runs on
+what both masks share, and on the global one's CPUs where they share nothing; 3.10 (RHEL 7) has only the masks of their own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,3 +63,69 @@ class Workqueues(Knob):
     def same(self, left: Json, right: Json) -> bool:
         """Equal sets of CPUs."""
         return parse_list(str(left)) == parse_list(str(right))
+
+
+class WorkqueueMasks(Knob):
+    """The masks of the workqueues that have one of their own, as CPU lists by name; the identity is always ``each``.
+
+    A reading is one CPU list where all have the same, else ``{workqueue: CPU list}``.
+    """
+
+    family: ClassVar[str] = "isolation.workqueue_masks"
+    about: ClassVar[About] = About(
+        "On which CPUs workqueues run that have a mask of their own: writeback, blkcg_punt_bio, drivers'",
+        "The housekeeping cores. The global mask bounds them anyway where there is one (4.1); before, this is all",
+        "/sys/devices/virtual/workqueue/NAME/cpumask",
+        quirks=(
+            "an empty mask is EINVAL, one too wide EOVERFLOW",
+            "a mask that shares nothing with the global one counts as the global one",
+        ),
+        source="Documentation/core-api/workqueue.rst, kernel/workqueue.c (apply_wqattrs_prepare)",
+    )
+
+    def read(self, inventory: Inventory, identity: str) -> Reading:
+        """The mask of each."""
+        del identity
+        masks = self._masks(inventory)
+        if not masks:
+            raise Unsupported(f"no workqueue here has a mask of its own below {_BASE}")
+        values = set(masks.values())
+        now: Json = values.pop() if len(values) == 1 else masks
+        return Reading(now=now, effective=now, undo=masks, note=", ".join(masks))
+
+    def compare(self, reading: Reading, wanted: Json) -> State:
+        """``ok`` where each is within what is wanted."""
+        allowed = parse_list(str(wanted))
+        masks = reading.effective.values() if isinstance(reading.effective, Mapping) else [reading.effective]
+        return "ok" if all(parse_list(str(mask)) <= allowed for mask in masks) else "differs"
+
+    def write(self, inventory: Inventory, identity: str, wanted: Json, options: Mapping[str, Json]) -> None:
+        """Writes each that goes beyond."""
+        del options
+        allowed = parse_list(str(wanted))
+        beyond = {name: wanted for name, mask in self._masks(inventory).items() if not parse_list(mask) <= allowed}
+        self.restore(inventory, identity, beyond)
+
+    def restore(self, inventory: Inventory, identity: str, undo: Json) -> None:
+        """Writes each whose mask is another; one that left with its driver has none to be written."""
+        del identity
+        now = self._masks(inventory)
+        for name, mask in undo.items():
+            if name in now and not self.same(now[name], mask):
+                text = format_mask(parse_list(str(mask)), inventory.topology.count)
+                inventory.host.files.write(f"{_BASE}/{name}/cpumask", text)
+
+    def same(self, left: Json, right: Json) -> bool:
+        """Equal sets of CPUs for every workqueue that both know."""
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            return all(self.same(left[name], right[name]) for name in left.keys() & right.keys())
+        if isinstance(left, Mapping) or isinstance(right, Mapping):
+            many, one = (left, right) if isinstance(left, Mapping) else (right, left)
+            return all(self.same(each, one) for each in many.values())
+        return parse_list(str(left)) == parse_list(str(right))
+
+    @staticmethod
+    def _masks(inventory: Inventory) -> dict[str, str]:
+        files, possible = inventory.host.files, inventory.topology.possible
+        found = {name: files.optional(f"{_BASE}/{name}/cpumask") for name in files.entries(_BASE) if "cpumask" not in name}
+        return {name: format_list(parse_mask(text) & possible) for name, text in found.items() if text}

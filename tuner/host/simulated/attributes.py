@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from tuner.host.cpulist import CpuListError, CpuSet, format_list, format_mask, parse_list, parse_mask
 from tuner.host.files import HostFiles
-from tuner.host.simulated import power_writes
+from tuner.host.simulated import hotplug, noise, power_writes
 from tuner.host.simulated.nic_stack import INTERFACE_SYSCTLS
 from tuner.host.simulated.settings import SYSCTLS, Setting, normalised, power_of_two, refusal
 from tuner.host.simulated.shape import Shape
@@ -26,17 +26,19 @@ def shown(files: HostFiles, shape: Shape, path: str, value: str) -> str:
     if path.startswith("/proc/sys/"):
         return _sysctl(files, shape, path, value)
     if leaf in _MASKS:
-        return _mask(shape, path, value, filled=_MASKS[leaf])
+        return _landing(files, path, _mask(shape, path, value, filled=_MASKS[leaf]), parse_mask)
     if leaf == "smp_affinity_list":
-        return _filled_list(shape, path, value)
+        return _landing(files, path, _filled_list(shape, path, value), parse_list)
     if leaf == "rps_flow_cnt":
         return str(power_of_two(int(normalised(Setting("0", 0, 1 << 30), "0", value, path))))
     if leaf == "pm_qos_resume_latency_us":  # "n/a" is no latency at all, 0 is no constraint
         return "n/a" if value.strip() == "n/a" else normalised(Setting("0", 0), "0", value, path)
     if leaf == "disable" and "/cpuidle/" in path:  # any other number is a yes
         return str(min(1, abs(int(normalised(Setting("0"), "0", value, path)))))
-    if leaf == "online" and path.startswith("/sys/devices/system/cpu/"):
-        raise OSError(errno.EOPNOTSUPP, "the simulated host does not take CPUs offline", path)
+    if hotplug.concerns(path):
+        return hotplug.shown(files, shape, path, value)
+    if noise.concerns(path):
+        return noise.shown(files, path, value)
     if leaf in _BOUNDED and path.startswith("/sys/devices/") and "/net/" in path:
         return normalised(_BOUNDED[leaf], files.text(path), value, path)
     answer = power_writes.shown(files, path, value)
@@ -69,6 +71,13 @@ def _mask(shape: Shape, path: str, value: str, *, filled: bool) -> str:
     if filled and not cpus:
         raise refusal(errno.EINVAL, path)
     return format_mask(cpus, shape.cpus)
+
+
+def _landing(files: HostFiles, path: str, text: str, parse: Callable[[str], CpuSet]) -> str:
+    """An interrupt must have a CPU that is online (kernel/irq/proc.c write_irq_affinity)."""
+    if "/smp_affinity" in path and not parse(text) & parse_list(files.text("/sys/devices/system/cpu/online")):
+        raise refusal(errno.EINVAL, path)
+    return text
 
 
 def _filled_list(shape: Shape, path: str, value: str) -> str:

@@ -173,8 +173,10 @@ def _take_over(files: HostFiles, directory: str, members: frozenset[int]) -> Non
 
 def react(files: HostFiles, shape: Shape) -> None:
     """Rewrites what follows from the wishes in the whole hierarchy, and what follows from the isolated CPUs elsewhere."""
+    if not files.exists(f"{ROOT}/cgroup.controllers"):  # a host of cgroup v1
+        return
     root = cgroups.read_groups(files)
-    isolated = cgroups.settle(root, shape.all_cpus, frozenset())
+    isolated = cgroups.settle(root, parse_list(files.text("/sys/devices/system/cpu/online")), frozenset())
     mems = format_list(range(shape.nodes))
     for group in root.walk():
         for leaf, value in cgroups.shown(group, mems).items():

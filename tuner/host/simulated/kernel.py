@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from tuner.host.cpulist import CpuSet, parse_list, parse_mask
 from tuner.host.files import HostFiles, replace_content
-from tuner.host.simulated import attributes, cgroup_writes, cgroups, channels, power_writes
+from tuner.host.simulated import attributes, cgroup_writes, cgroups, channels, cpuset_v1, hotplug, noise, power_writes
 from tuner.host.simulated.documents import change_document, read_document
 from tuner.host.simulated.settings import COUPLED, refusal
 from tuner.host.simulated.shape import MARKER, Shape, interrupts
@@ -43,22 +43,25 @@ class SimulatedKernel:
         if not os.path.isfile(self._files.path(name)):
             raise refusal(errno.ENOENT, name)
         path = self._files.resolved(name)
-        check = cgroup_writes.shown if path.startswith(cgroups.ROOT + "/") else attributes.shown
-        shown = check(self._files, self._shape, path, value.strip("\n"))
+        if cpuset_v1.concerns(self._files, path):
+            shown = cpuset_v1.shown(self._files, path, value)
+        else:
+            check = cgroup_writes.shown if path.startswith(cgroups.ROOT + "/") else attributes.shown
+            shown = check(self._files, self._shape, path, value.strip("\n"))
         with self._call("write", name, shown):
             self._write(name, shown)
 
     def make_directory(self, name: str) -> None:
         """See StandIn."""
-        cgroup_writes.check_make(self._files, name)
+        (cpuset_v1 if cpuset_v1.concerns(self._files, name) else cgroup_writes).check_make(self._files, name)
         with self._call("mkdir", name, ""):
-            cgroup_writes.make(self._files, self._shape, name)
+            self._make(name)
 
     def remove_directory(self, name: str) -> None:
         """See StandIn."""
-        cgroup_writes.check_remove(self._files, name)
+        (cpuset_v1 if cpuset_v1.concerns(self._files, name) else cgroup_writes).check_remove(self._files, name)
         with self._call("rmdir", name, ""):
-            cgroup_writes.remove(self._files, self._shape, name)
+            self._remove(name)
 
     def set_rings(self, ifname: str, rx: int, tx: int) -> None:
         """New rings, and what a driver does that makes its vectors anew: interrupts, RSS, coalescing are its defaults again."""
@@ -106,9 +109,9 @@ class SimulatedKernel:
             if kind == "write":
                 self._write(name, value)
             elif kind == "mkdir":
-                cgroup_writes.make(self._files, self._shape, name)
+                self._make(name)
             elif kind == "rmdir":
-                cgroup_writes.remove(self._files, self._shape, name)
+                self._remove(name)
             elif kind == "rings":
                 self._set_rings(name, *map(int, value.split()))
             elif kind == "channels":
@@ -116,6 +119,18 @@ class SimulatedKernel:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._files.path(cgroup_writes.NEW_FILE))
             os.unlink(self._pending)
+
+    def _make(self, name: str) -> None:
+        if cpuset_v1.concerns(self._files, name):
+            cpuset_v1.make(self._files, name)
+        else:
+            cgroup_writes.make(self._files, self._shape, name)
+
+    def _remove(self, name: str) -> None:
+        if cpuset_v1.concerns(self._files, name):
+            cpuset_v1.remove(self._files, name)
+        else:
+            cgroup_writes.remove(self._files, self._shape, name)
 
     def _write(self, name: str, shown: str) -> None:
         replace_content(self._files.path(name), (shown + "\n").encode())
@@ -127,6 +142,12 @@ class SimulatedKernel:
         elif path == f"{WORKQUEUES}/cpumask":
             self._store(f"{WORKQUEUES}/cpumask_requested", shown)
             cgroup_writes.react(self._files, self._shape)
+        elif hotplug.concerns(path):
+            hotplug.react(self._files, self._shape, path, shown)
+        elif noise.concerns(path):
+            noise.react_to(self._files, self._shape, path, shown)
+        elif cpuset_v1.concerns(self._files, path):
+            cpuset_v1.react_to(self._files, path, shown)
         elif path.startswith(cgroups.ROOT + "/"):
             cgroup_writes.react_to(self._files, self._shape, path, shown)
         elif path.startswith("/sys/devices/pci") and path.endswith("/mtu"):
@@ -142,8 +163,9 @@ class SimulatedKernel:
         self._place_irq(int(path.split("/")[3]), wish)
 
     def _place_irq(self, number: int, wish: CpuSet) -> None:
-        # the x86 vector goes to an online CPU; this host has no others
-        for name, content in affinity_files(self._shape, number, wish).items():
+        # the x86 vector goes to an online CPU
+        online = hotplug.online_cpus(self._files, self._shape)
+        for name, content in affinity_files(self._shape, number, wish, online).items():
             replace_content(self._files.path(f"{IRQ_ROOT}/{number}/{name}"), content.encode())
 
     def _set_rings(self, ifname: str, rx: int, tx: int) -> None:

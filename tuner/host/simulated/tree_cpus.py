@@ -45,6 +45,15 @@ def write_cpus(tree: TreeWriter, shape: Shape) -> None:
             masks.setdefault(siblings, _both(siblings, shape.cpus))
             _write_topology(tree, shape, cpu, masks[local], masks[siblings])
             _write_caches(tree, shape, cpu, masks[local], masks[siblings])
+            _write_place(tree, shape, cpu)
+
+
+def write_cpu_details(tree: TreeWriter, shape: Shape, cpu: int, online: CpuSet) -> None:
+    """What a CPU that is online shows besides, where its core and its node may have others that are not."""
+    local = _both(shape.node_cpus(shape.node_of(cpu)) & online, shape.cpus)
+    core = _both(shape.siblings(cpu) & online, shape.cpus)
+    _write_topology(tree, shape, cpu, local, core)
+    _write_caches(tree, shape, cpu, local, core)
 
 
 def _both(cpus: CpuSet, count: int) -> tuple[str, str]:
@@ -70,6 +79,10 @@ def _write_topology(tree: TreeWriter, shape: Shape, cpu: int, local: tuple[str, 
         },
         READ_ONLY,
     )
+
+
+def _write_place(tree: TreeWriter, shape: Shape, cpu: int) -> None:
+    base = f"{CPU_ROOT}/cpu{cpu}"
     if cpu:  # CPU 0 cannot be taken offline: no file
         tree.values(base, {"online": 1})
     tree.link(f"{base}/node{shape.node_of(cpu)}", f"{NODE_ROOT}/node{shape.node_of(cpu)}")

@@ -8,9 +8,12 @@ IRQ_ROOT = "/proc/irq"
 READ_ONLY = 0o444
 
 
-def affinity_files(shape: Shape, number: int, wish: CpuSet) -> dict[str, str]:
-    """The four files that say where an interrupt is wanted and where it goes, by name, as the kernel prints them."""
-    effective = {pick(wish, number)}
+def affinity_files(shape: Shape, number: int, wish: CpuSet, online: CpuSet | None = None) -> dict[str, str]:
+    """The four files that say where an interrupt is wanted and where it goes, by name, as the kernel prints them.
+
+    ``online``: the CPUs that can be interrupted, where some cannot.
+    """
+    effective = {pick(wish if online is None else (wish & online or online), number)}
     return {
         "smp_affinity": format_mask(wish, shape.cpus) + "\n",
         "smp_affinity_list": format_list(wish) + "\n",
