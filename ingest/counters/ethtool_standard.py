@@ -3,7 +3,8 @@
 Source: include/uapi/linux/ethtool_netlink.h, net/ethtool/stats.c, fec.c; the counters are those of IEEE 802.3 clause 30 and of
 RMON (RFC 2819). ETHTOOL_MSG_STATS_GET since 5.13, FEC statistics since 5.13. A driver leaves out what it does not count. Of
 each FEC counter the first word is the port's total, the others its lanes. A dump takes the RTNL lock and asks every driver,
-some of which ask their firmware: once a second at most, as for ``ethtool -S``.
+some of which ask their firmware: once a second at most, as for ``ethtool -S``. Of four interfaces without any of it, both
+questions cost 66 us of CPU on Linux 6.18.
 
 RMON's lengths are read only where the MAC tells none: oversize packets are frames too long, and would be there twice.
 """

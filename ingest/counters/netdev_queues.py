@@ -5,8 +5,8 @@ Source: Documentation/netlink/specs/netdev.yaml, include/uapi/linux/netdev.h, ne
 queues are made anew (rings or channels changed), and what went before is in the device's total alone, so queues need not add
 up to it. ``rx-hw-drops`` contains the overruns and the rate limit. An allocation that failed need not have lost a packet.
 
-A dump takes the lock of the interfaces (RTNL before 6.16, each one's own since) and asks every driver: some 60 us for one
-queue of virtio on an idle host. Drivers read memory for it, no firmware.
+A dump waits for the RTNL lock, or for each interface's own on later kernels, and asks every driver, which reads memory for it:
+measured on four interfaces, one of them virtio with one queue, 22 us of CPU on Linux 6.18.
 """
 
 import struct

@@ -5,7 +5,8 @@ A slot of a packet ring carries one stamp, so this is a second packet socket, wi
 that one byte; N follows the traffic, so that some 500 packets a second are looked at, and more than 1000 only until it has.
 It turns no stamping on, and takes nothing away from anybody.
 
-What the kernel pays for each packet that is not drawn is a call of packet_rcv and three instructions of the filter.
+What the kernel pays for each packet that is not drawn is a call of packet_rcv and three instructions of the filter, on the CPU
+that received it: measured on a veth pair, 140 ns a packet beside a ring. Looking at 500 packets a second is 0.4 % of a CPU.
 """
 
 import contextlib
@@ -31,7 +32,7 @@ LOOKED_AT_PER_S = 1000
 RANDOM = 0xFFFFF038  # SKF_AD_OFF + SKF_AD_RANDOM: get_random_u32, net/core/filter.c
 SNAP_BYTES = 1  # what is kept of a packet that is drawn; 0 would be none of it, and no packet
 
-_FIRST = 64  # of how many packets one is looked at, until the traffic is known
+_FIRST = 1024  # of how many packets one is looked at, until the traffic is known
 _MOST = 1 << 20
 _PAUSE_S = 0.05
 _BATCH = 256  # packets between two pauses: the bound of what looking may cost
