@@ -21,13 +21,16 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
+from ingest.counters.genetlink import Families
+from ingest.counters.netdev_queues import QueueReader
 from ingest.stamps.ability import ability_of
+from tuner.host.netlink import dump
 from ui.cli.main import main as quietcore
 
 SENDER, NIC = "igb0", "igb1"
 SIOCSHWTSTAMP, PTP_V2_EVENT, NONE = 0x89B0, 12, 0
 RXSATRH = 0xB630
-STAMPED, PLAIN = 40, 10
+STAMPED, PLAIN, QUEUED = 40, 10, 200
 TAI_NS = 37_000_000_000
 PTP_SYNC = bytes((0, 2)) + struct.pack(">H", 44) + bytes(40)
 failures: list[str] = []
@@ -119,25 +122,18 @@ def stamps() -> None:
 
 
 def queues() -> None:
-    from ingest.counters.genetlink import Families
-    from ingest.counters.netdev_queues import QueueReader
-    from tuner.host.netlink import dump
-
     reader = QueueReader(Families(dump))
-    for sender, nic in (("vio0", "vio1"),):
-        index = socket.if_nametoindex(nic)
-        before = reader.read()[index]
-        check(f"{nic}: one row for each of its queues", len(before) > 1, sorted(before))
-        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as out:
-            out.bind((sender, 0))
-            head = b"\xff" * 6 + bytes.fromhex("020000000001") + b"\x88\xb5"
-            for _ in range(200):
-                out.send(head + bytes(50))
-                time.sleep(0.001)
-        time.sleep(0.5)
-        after = reader.read()[index]
-        came = sum(each["rx-packets"] - before[queue]["rx-packets"] for queue, each in after.items())
-        check(f"{nic}: its queues' packets are those that were sent", 200 <= came < 220, came)
+    index = socket.if_nametoindex("vio1")
+    before = reader.read()[index]
+    check("vio1: one row for each of its queues", len(before) > 1, sorted(before))
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as out:
+        out.bind(("vio0", 0))
+        for _ in range(QUEUED):
+            out.send(b"\xff" * 6 + bytes.fromhex("020000000001") + b"\x88\xb5" + bytes(50))
+            time.sleep(0.001)
+    time.sleep(0.5)
+    came = sum(each["rx-packets"] - before[queue]["rx-packets"] for queue, each in reader.read()[index].items())
+    check("vio1: its queues' packets are those that were sent", QUEUED <= came < QUEUED + 20, came)
 
 
 def main() -> int:

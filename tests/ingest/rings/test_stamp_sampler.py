@@ -1,6 +1,7 @@
 """The sampler on real interfaces: those that do not stamp, and how many packets are drawn."""
 
 import contextlib
+import errno
 import json
 import os
 import subprocess
@@ -13,6 +14,8 @@ from veth_pair import PROJECT, VethPair
 from ingest.rings.filter import parse_filter
 from ingest.rings.tpacket import InterfaceDown, NoSuchInterface
 from ingest.stamps import sampler as sampling
+from ingest.stamps.clock import Offset
+from ingest.stamps.control import Stamped
 from ingest.stamps.sampler import StampSampler
 
 
@@ -123,3 +126,80 @@ def test_the_command_says_that_veth_does_not_stamp(pair, form):
     assert (interval["from"], interval["to"], interval["count"], interval["p50_ns"]) == ("nic", "kernel", 0, None)
     assert (record["total"]["latency"]["from"], record["total"]["latency"]["to"]) == ("kernel", "ring")
     assert sample["unstamped"] == sample["looked_at"]
+
+
+class Clock:
+    """A NIC's clock that keeps TAI, drifts by 10 ppm, and may cease to answer."""
+
+    path = "/dev/ptp9"
+
+    def __init__(self, answers: int) -> None:
+        self.answers, self.open = answers, True
+
+    def measure(self) -> Offset:
+        self.answers -= 1
+        if self.answers < 0:
+            raise OSError(errno.ENODEV, "gone")
+        now = time.time_ns()
+        return Offset(now, TAI + drift_ns(now), 250)
+
+    def close(self) -> None:
+        assert self.open
+        self.open = False
+
+
+TAI, BEGINNING_NS = 37_000_000_000, time.time_ns()
+
+
+def drift_ns(at_ns: int) -> int:
+    return (at_ns - BEGINNING_NS) // 100_000
+
+
+def stamping(sampler: StampSampler, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    """Gives each packet of a veth the stamp that a NIC would have given it 1500 ns before."""
+    really = sampler._tap.next
+
+    def with_both() -> Stamped | None:
+        told = really()
+        if told is None or told.kernel_ns is None:
+            return told
+        return Stamped(told.kernel_ns - 1500 + TAI + drift_ns(told.kernel_ns), told.kernel_ns)
+
+    monkeypatch.setattr(sampler._tap, "next", with_both)
+    sampler._clock = clock  # type: ignore[assignment]
+
+
+def test_packets_with_both_stamps_and_a_clock_that_drifts(pair, monkeypatch):
+    monkeypatch.setattr(sampling, "_FIRST", 1)
+    monkeypatch.setattr(sampling, "_MEASURE_NS", 100_000_000)
+    clock = Clock(answers=1_000)
+    with opened(pair) as sampler:
+        stamping(sampler, monkeypatch, clock)
+        sampler.start()
+        time.sleep(0.1)
+        pair.send(200, 500)
+        sampler.stop()
+        found = sampler.whole()
+    assert found.latency.total == 200 - found.unstamped > 0
+    # a tenth of a second of 10 ppm is 1 us: without following it, some would be off by as much
+    assert 1490 <= found.lowest_ns <= found.latency.max_ns <= 1510
+    assert found.clock is not None
+    assert found.clock.uncertainty_ns == 250
+    assert TAI <= found.clock.offset_ns < TAI + 10_000_000
+    assert found.clock.highest_ns > found.clock.lowest_ns
+    assert not clock.open
+
+
+def test_a_clock_that_ceases_to_answer_leaves_no_wrong_interval(pair, monkeypatch):
+    monkeypatch.setattr(sampling, "_FIRST", 1)
+    with opened(pair) as sampler:
+        clock = Clock(answers=1)
+        stamping(sampler, monkeypatch, clock)
+        sampler.start()
+        time.sleep(0.1)
+        pair.send(50, 500)
+        sampler.stop()
+        found = sampler.whole()
+    assert (found.latency.total, found.stepped) == (0, 50 - found.unstamped_by_kernel)
+    assert "/dev/ptp9 does not tell the time" in found.why_unknown
+    assert not clock.open
