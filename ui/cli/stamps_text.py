@@ -17,8 +17,8 @@ def stamps_lines(sample: "NicInterval") -> list[str]:
         of = f"of {latency.total:,} packets with both stamps, {sample.looked_at:,} looked at, one in {sample.one_in:,}"
         lines.append(f"{sample.interface}: NIC to kernel {times}, max {microseconds(latency.max_ns)} ({of})")
     if latency.negative:
-        lowest = microseconds(sample.lowest_ns)
-        lines.append(f"{sample.interface}: {latency.negative:,} stamped by the NIC after the kernel had them, down to {lowest}")
+        early = f"{latency.negative:,} stamped by the NIC after the kernel had them, down to {sample.lowest_ns:,} ns"
+        lines.append(f"{sample.interface}: {early}")
     if latency.total or sample.stepped:
         lines.append(f"{sample.interface}: {_clock(sample)}")
     lines += [f"{sample.interface}: {count:,} {what}" for count, what in _counts(sample) if count]

@@ -145,7 +145,7 @@ def test_a_negative_interval_is_shown_as_such():
     found = settled(EMPTY, [packet(100 * SECOND, -200, TAI)], before, Offset(101 * SECOND, TAI, 200))
     assert (found.latency.negative, found.lowest_ns) == (1, -200)
     text = "\n".join(stamps_lines(found))
-    assert "1 stamped by the NIC after the kernel had them, down to -0.2 us" in text
+    assert "1 stamped by the NIC after the kernel had them, down to -200 ns" in text
     assert found.to_json()["latency"]["negative"] == 1
 
 
