@@ -1,8 +1,9 @@
 """Reads what the ledger of losses is made of, each source no more often than it may cost.
 
 * every tick: softnet_stat, snmp and netstat, which the collector has read anyhow;
-* once a second: the drivers' own counters and the kernel's of each interface, UDP sockets, connection tracking, IPv6, queueing
-  disciplines. Drivers' counters and disciplines wait for the RTNL lock: while an interface is being reset, the tick is late;
+* once a second: the drivers' own counters and the kernel's of each interface, its queues' and the standard's by generic
+  netlink, UDP sockets, connection tracking, IPv6, queueing disciplines. Drivers' counters and disciplines wait for the RTNL
+  lock: while an interface is being reset, the tick is late;
 * every five seconds: joined groups, packet sockets, rules of nftables, PCIe and carrier.
 
 Between two reads their rows stay as they were, with the rate since the read before. A tree of files costs nothing and is read
@@ -17,7 +18,10 @@ from operator import is_
 
 from ingest import losses
 from ingest.counters import aer, conntrack, driver, igmp, link_stats, nftables, packet_sockets, qdisc, snmp6, sockets
+from ingest.counters.ethtool_standard import Standard, StandardReader, completed
+from ingest.counters.genetlink import Families
 from ingest.counters.kept import KeptFile
+from ingest.counters.netdev_queues import OTHER_DROPS, QueueReader, Queues, preferred
 from ingest.counters.softnet import Softnet
 from ingest.nic_losses import NicReading, nic_counts
 from ingest.rates import PACKETS_PER_S, Rates
@@ -43,7 +47,7 @@ _NO_QUEUES: Mapping[int, "QueueCount"] = {}
 
 @dataclass(frozen=True, slots=True)
 class QueueCount:
-    """What a driver counts for one receive queue; None where it does not."""
+    """What a driver counts for one receive queue, since the queues were last made; None where it does not."""
 
     packets: int | None = None
     packets_per_s: float | None = None
@@ -99,6 +103,8 @@ class LossReader:
         self._statistics: Mapping[str, Mapping[str, int]] = {}
         self._links: dict[str, tuple[int | None, aer.PcieState | None]] = {}
         self._queues: dict[str, dict[int, QueueCount]] = {}
+        families = Families(host.syscalls.netlink_dump)
+        self._of_queues, self._of_standard = QueueReader(families), StandardReader(families)
         self._udp_known = False
         self._tick = Rates(PACKETS_PER_S)
         self._told: tuple[object, ...] = ()  # what the tick's rows were made of
@@ -191,8 +197,15 @@ class LossReader:
         other_hosts: Mapping[int, int] = {}
         with contextlib.suppress(OSError):
             other_hosts = link_stats.parse(ask(netlink.ROUTE, link_stats.REQUEST, link_stats.QUESTION))
+        by_queue: Mapping[int, Queues] = {}
+        with contextlib.suppress(OSError):
+            by_queue = self._of_queues.read()
+        by_standard: Mapping[int, Standard] = {}
+        with contextlib.suppress(OSError):
+            by_standard = self._of_standard.read()
         for nic in self._nics:
-            rows += nic_counts(self._of_nic(nic, other_hosts.get(nic.ifindex)))
+            own, why = self._own(nic, by_queue.get(nic.ifindex), by_standard.get(nic.ifindex))
+            rows += nic_counts(self._of_nic(nic, other_hosts.get(nic.ifindex), own, why))
         rows += losses.protocol_counts({}, snmp6.parse(self._file("snmp6"), losses.PROTOCOL_COUNTERS_6))
         bound = (*sockets.parse(self._file("udp")), *sockets.parse(self._file("udp6")))
         rows += losses.socket_counts(bound, self._udp_known)
@@ -205,23 +218,31 @@ class LossReader:
             rows += losses.qdisc_counts(found, self._names)
         return rows
 
-    def _of_nic(self, nic: Nic, other_hosts: int | None) -> NicReading:
-        downs, pcie = self._links.get(nic.name, (None, None))
+    def _own(self, nic: Nic, queues: Queues | None, standard: Standard | None) -> tuple[driver.Classified | None, str]:
+        """What the driver counts, by whatever names; None where it counts nothing that is known, and why."""
         own, why = None, ""
         if nic.driver in driver.driver_map():
             try:
                 own = driver.classify(nic.driver, self._host.syscalls.driver_statistics(nic.name))
             except OSError as error:
                 why = f"the driver's counters cannot be read: {_words(error)}"
-            else:
-                self._queues[nic.name] = self._count_queues(nic.name, own)
+        if queues or standard is not None:
+            own = own or driver.Classified(nic.driver, known=False)
+            own = preferred(own, queues or {})
+            own = completed(own, standard or Standard())
+        if own is not None:
+            self._queues[nic.name] = self._count_queues(nic.name, own)
+        return own, why
+
+    def _of_nic(self, nic: Nic, other_hosts: int | None, own: driver.Classified | None, why: str) -> NicReading:
+        downs, pcie = self._links.get(nic.name, (None, None))
         name = printable(nic.name)
         statistics = self._statistics.get(nic.name, {})
         return NicReading(name, printable(nic.driver), statistics, own, downs, other_hosts, pcie, why)
 
     def _count_queues(self, name: str, own: driver.Classified) -> dict[int, QueueCount]:
         rates = self._second.rates
-        packets, drops = own.by_queue(driver.QUEUE_PACKETS), own.by_queue("nic.nodesc")
+        packets, drops = own.by_queue(driver.QUEUE_PACKETS), own.by_queue("nic.nodesc") or own.by_queue(OTHER_DROPS)
         found = {}
         for queue in packets.keys() | drops.keys():
             came, lost = packets.get(queue), drops.get(queue)

@@ -1,7 +1,9 @@
 """What an interface tells of losses: the stages from the wire to the protocols, and transmission.
 
-Sources: the driver's own counters where the driver is known (``ingest.counters.driver``), else the kernel's (sysfs), which
-every driver fills as it likes; AER for the PCIe link; the number of times the carrier went down.
+Sources: the driver's own counters where the driver is known (``ingest.counters.driver``), with those that have the same name
+for every driver: its queues' (``netdev_queues``), in the place of its own, and the standard's (``ethtool_standard``), where it
+has none of that class. Else the kernel's (sysfs), which every driver fills as it likes. AER for the PCIe link; the number of
+times the carrier went down.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,6 +11,8 @@ from dataclasses import dataclass, field
 
 from ingest.counters.aer import PcieState
 from ingest.counters.driver import Classified, Part, label
+from ingest.counters.ethtool_standard import FEC_CORRECTED, FEC_UNCORRECTABLE
+from ingest.counters.netdev_queues import OTHER_DROPS
 from ingest.stages import AGGREGATE, DELAY, FILTERED, LOSS, TRANSMIT, WARNING, Count, Key, Unseen, single
 
 # class: stage, what the row is called, kind, note
@@ -37,12 +41,24 @@ _CLASSES = {
     "irq": (10, "interrupts missed or moved", DELAY, ""),
     "mac.pause_rx": (TRANSMIT, "transmit: held by pause", DELAY, "the switch asked to wait"),
 }
-# what stands in the kernel's own statistics where the driver is not known
+# what the kernel tells by one name for every driver, and no driver's own table has
+_OF_KERNEL = {
+    FEC_CORRECTED: (1, "wire: FEC corrected blocks", WARNING, "no loss yet; it grows before the others do"),
+    FEC_UNCORRECTABLE: (1, "wire: FEC uncorrectable blocks", WARNING, "the frames that they spoil are counted at the MAC"),
+    OTHER_DROPS: (5, "NIC: dropped for other reasons", LOSS, "neither for want of descriptors nor by a rate limit"),
+}
+# what stands in the kernel's own statistics where the driver is not known, and the classes that would be it once more
 _FALLBACK = (
-    (2, "MAC: checksum", "rx_crc_errors", ""),
-    (2, "MAC: length", "rx_length_errors", ""),
-    (2, "MAC: alignment", "rx_frame_errors", ""),
-    (5, "NIC buffer or descriptors", "rx_missed_errors", "which of stages 5 and 7 is this driver's choice"),
+    (2, "MAC: checksum", "rx_crc_errors", "", ("mac.crc",)),
+    (2, "MAC: length", "rx_length_errors", "", ("mac.length",)),
+    (2, "MAC: alignment", "rx_frame_errors", "", ("mac.align",)),
+    (
+        5,
+        "NIC buffer or descriptors",
+        "rx_missed_errors",
+        "which of stages 5 and 7 is this driver's choice",
+        ("nic.nodesc", OTHER_DROPS),
+    ),
 )
 _DROPPED = "holds drops of the driver, the backlog and unknown protocols; one every 30 s is LLDP"
 
@@ -53,7 +69,7 @@ class NicReading:
 
     Attributes:
         statistics: the kernel's counters (sysfs).
-        own: the driver's counters by class, None where they could not be read.
+        own: the driver's counters by class, with those that have one name for every driver; None where there are none.
         carrier_downs: times the carrier went down, None where it is not told.
         other_hosts: packets to another host's address, None on a kernel before 5.19.
         pcie: errors and state of its PCIe link, None for no PCI device.
@@ -78,9 +94,9 @@ def nic_counts(nic: NicReading) -> Iterator[Count | Unseen]:
 
 
 def _all(nic: NicReading) -> Iterator[Count | Unseen]:
-    if nic.own is not None and nic.own.known:
+    if nic.own is not None:
         yield from _of_driver(nic.name, nic.own)
-    else:
+    if nic.own is None or not nic.own.known:
         yield from _of_kernel(nic)
     yield from _of_link(nic)
     statistics = nic.statistics
@@ -104,13 +120,14 @@ def _all(nic: NicReading) -> Iterator[Count | Unseen]:
 
 
 def _of_driver(name: str, own: Classified) -> Iterator[Count | Unseen]:
-    for kind, (stage, title, row_kind, note) in _CLASSES.items():
+    for kind, (stage, title, row_kind, note) in (_CLASSES | _OF_KERNEL).items():
         for bits in (64, 32):
             parts = [part for part in own.parts.get(kind, ()) if part.bits == bits]
             if parts:
                 yield Count(stage, name, label(parts), _keyed(name, parts), title, row_kind, note, bits)
-    for stage in range(1, 9):
-        yield Unseen(stage, name, f"{own.driver} has no counter for it")
+    if own.known:
+        for stage in range(1, 9):
+            yield Unseen(stage, name, f"{own.driver} has no counter for it")
 
 
 def _keyed(nic: str, parts: list[Part]) -> tuple[tuple[Key, int], ...]:
@@ -126,9 +143,12 @@ def _keyed(nic: str, parts: list[Part]) -> tuple[tuple[Key, int], ...]:
 def _of_kernel(nic: NicReading) -> Iterator[Count | Unseen]:
     shown = nic.driver or "its driver"
     reason = nic.why or (f"the counters of {shown} are not in the map")
-    for stage, title, counter, note in _FALLBACK:
+    told = nic.own.parts if nic.own is not None else {}
+    for stage, title, counter, note, same in _FALLBACK:
         if counter in nic.statistics:
-            yield single(stage, nic.name, counter, nic.statistics[counter], title, note=note)
+            again = [kind for kind in same if kind in told]
+            more = {"kind": AGGREGATE, "note": "may hold what the rows beside it count"} if again else {"note": note}
+            yield single(stage, nic.name, counter, nic.statistics[counter], title, **more)
     for stage in (3, 4, 7, 8):
         yield Unseen(stage, nic.name, reason)
     if not nic.statistics:

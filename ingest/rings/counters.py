@@ -2,10 +2,13 @@
 
 import ipaddress
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ingest.histogram import EMPTY, Histogram
 from ingest.rings.capture_facts import CaptureFacts
+
+if TYPE_CHECKING:
+    from ingest.stamps.interval import NicInterval
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9, 99.99)
 
@@ -270,7 +273,8 @@ class RingReport:
     ``readers``: a thread each. ``reader_cpu`` is where the reader last ran, of several the first; ``reader_cpu_ns`` is the CPU
     time of all readers together.
 
-    Of a capture file (``capture``) there is no latency, and ``seconds`` is the span of its stamps.
+    Of a capture file (``capture``) there is no latency, and ``seconds`` is the span of its stamps. ``nic_to_kernel``: what
+    samples of the interfaces' packets say of the way before the kernel's stamp, where they were asked for.
     """
 
     source: str
@@ -286,6 +290,7 @@ class RingReport:
     error: str | None = None
     capture: CaptureFacts | None = None
     written: Written | None = None
+    nic_to_kernel: "tuple[NicInterval, ...]" = ()
 
     @property
     def reader_cpu(self) -> int:
@@ -308,7 +313,7 @@ class RingReport:
     def to_json(self) -> dict[str, Any]:
         """The design's shape. Rings that saw nothing are left out."""
         until = "capture stamp" if self.mode == "capture" else "ring"
-        record = {
+        record: dict[str, Any] = {
             "command": "ring",
             "source": self.source,
             "walker": self.walker,
@@ -331,4 +336,10 @@ class RingReport:
             record["capture"] = self.capture.to_json()
         if self.written is not None:
             record["written"] = self.written.to_json()
+        if self.nic_to_kernel:
+            sampled = EMPTY
+            for each in self.nic_to_kernel:
+                sampled = sampled.merged(each.latency)
+            record["total"] |= {"nic_latency": latency_json(sampled, "nic", "kernel")}
+            record["nic_to_kernel"] = [each.to_json() for each in self.nic_to_kernel]
         return record

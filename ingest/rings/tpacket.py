@@ -1,4 +1,4 @@
-"""One AF_PACKET socket with a receive ring in memory that the kernel fills (net/packet/af_packet.c).
+"""One AF_PACKET socket, and one with a receive ring in memory that the kernel fills (net/packet/af_packet.c).
 
 A tap: it takes nothing away from the sockets of other programs. The layout of the memory stands in ``layout.py``.
 """
@@ -101,60 +101,17 @@ class Statistics:
     freezes: int
 
 
-class TpacketSocket:
+class PacketSocket:
     """A socket that receives nothing until ``bind``, and nothing but what its filter lets through afterwards."""
 
-    def __init__(self, geometry: Geometry) -> None:
+    def __init__(self) -> None:
         try:
-            # protocol 0: nothing is queued before the ring is there
+            # protocol 0: nothing is queued before all is ready
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         except PermissionError as error:
             raise NotPermitted("a packet ring needs CAP_NET_RAW: run as root, or give the command that capability") from error
         except OSError as error:
             raise RingError(f"this kernel has no packet sockets: {error.strerror}") from error
-        try:
-            self.geometry = self._make_ring(geometry)
-            flags = mmap.MAP_SHARED | MAP_POPULATE
-            self._memory = mmap.mmap(self._socket.fileno(), self.geometry.memory_bytes, flags, mmap.PROT_READ | mmap.PROT_WRITE)
-        except BaseException:
-            self._socket.close()
-            raise
-
-    def _make_ring(self, geometry: Geometry) -> Geometry:
-        self._socket.setsockopt(SOL_PACKET, PACKET_VERSION, {V2: 1, V3: 2}[geometry.version])
-        # Always: any other program that turns stamping on would otherwise move ours from the ring to the stack's entry.
-        self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        with contextlib.suppress(OSError):
-            self._socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-        while True:
-            try:
-                self._socket.setsockopt(SOL_PACKET, PACKET_RX_RING, geometry.request())
-            except OSError as error:
-                smaller = geometry.halved()
-                if error.errno != errno.ENOMEM or smaller.memory_bytes < max(smaller.block_bytes, 1 << 20):
-                    raise RingError(f"the kernel gives no ring of {geometry.memory_bytes} bytes: {error.strerror}") from error
-                geometry = smaller
-            else:
-                return geometry
-
-    def area(self, index: int, stamps: Stamps = "kernel") -> Area:
-        """The ring's memory, for a walker, once it is known from which interface and by which clock its packets come."""
-        geometry, kind = self.geometry, STATUS_STAMPED_BY_NIC if stamps == "nic" else 0
-        return Area(self._memory, geometry.version, geometry.unit_bytes, geometry.units, kind, self._longest(index))
-
-    def _longest(self, index: int) -> int:
-        """Bytes of the longest frame that this interface's wire carries: its MTU, Ethernet's header and one tag."""
-        with contextlib.suppress(OSError):
-            request = struct.pack("16s24x", self._name_of(index))
-            return int(struct.unpack_from("=i", fcntl.ioctl(self._socket, SIOCGIFMTU, request), 16)[0]) + 18
-        return 0
-
-    def stamp_by_nic(self) -> None:
-        """Stamps of the NIC's clock where it has stamped the packet, which somebody else has to have turned on (SIOCSHWTSTAMP).
-
-        Without it the kernel falls back to its own, and says so in each packet's status.
-        """
-        self._socket.setsockopt(SOL_PACKET, PACKET_TIMESTAMP, SOF_TIMESTAMPING_RAW_HARDWARE)
 
     def fileno(self) -> int:
         """For poll."""
@@ -266,9 +223,63 @@ class TpacketSocket:
         return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
     def close(self) -> None:
+        """Receives no more."""
+        self._socket.close()
+
+
+class TpacketSocket(PacketSocket):
+    """One with a ring, made before anything is received."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        super().__init__()
+        try:
+            self.geometry = self._make_ring(geometry)
+            flags = mmap.MAP_SHARED | MAP_POPULATE
+            self._memory = mmap.mmap(self._socket.fileno(), self.geometry.memory_bytes, flags, mmap.PROT_READ | mmap.PROT_WRITE)
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def _make_ring(self, geometry: Geometry) -> Geometry:
+        self._socket.setsockopt(SOL_PACKET, PACKET_VERSION, {V2: 1, V3: 2}[geometry.version])
+        # Always: any other program that turns stamping on would otherwise move ours from the ring to the stack's entry.
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        with contextlib.suppress(OSError):
+            self._socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+        while True:
+            try:
+                self._socket.setsockopt(SOL_PACKET, PACKET_RX_RING, geometry.request())
+            except OSError as error:
+                smaller = geometry.halved()
+                if error.errno != errno.ENOMEM or smaller.memory_bytes < max(smaller.block_bytes, 1 << 20):
+                    raise RingError(f"the kernel gives no ring of {geometry.memory_bytes} bytes: {error.strerror}") from error
+                geometry = smaller
+            else:
+                return geometry
+
+    def area(self, index: int, stamps: Stamps = "kernel") -> Area:
+        """The ring's memory, for a walker, once it is known from which interface and by which clock its packets come."""
+        geometry, kind = self.geometry, STATUS_STAMPED_BY_NIC if stamps == "nic" else 0
+        return Area(self._memory, geometry.version, geometry.unit_bytes, geometry.units, kind, self._longest(index))
+
+    def _longest(self, index: int) -> int:
+        """Bytes of the longest frame that this interface's wire carries: its MTU, Ethernet's header and one tag."""
+        with contextlib.suppress(OSError):
+            request = struct.pack("16s24x", self._name_of(index))
+            return int(struct.unpack_from("=i", fcntl.ioctl(self._socket, SIOCGIFMTU, request), 16)[0]) + 18
+        return 0
+
+    def stamp_by_nic(self) -> None:
+        """Stamps of the NIC's clock where it has stamped the packet, which somebody else has to have turned on (SIOCSHWTSTAMP).
+
+        Without it the kernel falls back to its own, and says so in each packet's status.
+        """
+        self._socket.setsockopt(SOL_PACKET, PACKET_TIMESTAMP, SOF_TIMESTAMPING_RAW_HARDWARE)
+
+    def close(self) -> None:
         """Gives the memory back. A walker has to let go of it before."""
         self._memory.close()
-        self._socket.close()
+        super().close()
 
 
 class Settling:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ingest.rings.packet import PacketRing
     from ingest.rings.pcapng_writer import CaptureWriter
     from ingest.rings.source import Source
+    from ingest.stamps.sampler import StampSampler
 
 _OF_LISTS = frozenset("0123456789,-")
 
@@ -31,6 +32,13 @@ modes:
 A packet ring is a tap: it takes nothing away from the programs that receive. Every packet that the kernel offers to it is
 either read or reported as dropped; `unaccounted` is 0, or something is wrong. `core` is the CPU on which the kernel received
 the packets. Latency is from the kernel's stamp at the entry of the network stack to the moment of reading.
+
+--stamps both also measures what lies before that: from the NIC's stamp to the kernel's (the bus, the
+interrupt's moderation, its CPU's wake-up, the driver, GRO), of one packet in N, drawn at random so that
+some 500 a second are looked at. The NIC has a clock of its own: how far it is from the host's is measured
+once a second at /dev/ptpN (root's) and taken out, and the report says how well it is known. Where it
+cannot be measured, or the NIC does not stamp, the report says so and what to do. Turning stamps on is
+ptp4l's business, or `hwstamp_ctl -i eth2 -r 1`, or a profile's `hwtstamp`.
 
 Ends at Ctrl-C or SIGTERM with the whole report. Needs CAP_NET_RAW.
 
@@ -103,6 +111,7 @@ examples:
   quietcore ring packet:eth2 --filter 'vlan 100 udp (dst 239.1.1.0/24 or [ff15::1]:30001)'
   quietcore ring packet:eth2 --feed infer --seconds 5
   quietcore ring packet:eth2 packet:eth3 --feed itch
+  quietcore ring packet:eth2 --stamps both --seconds 10
   quietcore ring packet:eth2 --mode throughput --seconds 10 --write morning.pcapng
   quietcore ring capture:morning.pcapng --feed moldudp64:30001
 """
@@ -126,8 +135,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--stamps",
-        choices=("kernel", "nic"),
-        help="measure from the kernel's stamp (default) or the NIC's, which ptp4l or the like has to have turned on",
+        choices=("kernel", "nic", "both"),
+        help="measure from the kernel's stamp (default) or the NIC's, which ptp4l or the like has to have turned on; both:"
+        " from the kernel's, and from the NIC's to the kernel's of a sample; see below",
     )
     feed_options(parser, "follow the numbers of a feed, as moldudp64:30001; or list, or infer (see below)")
     parser.add_argument("--promiscuous", action="store_true", help="ask the NIC for frames to other hosts too")
@@ -229,7 +239,7 @@ def _open(
         cpus=arguments.cpu,
         following=following,
         promiscuous=arguments.promiscuous,
-        stamps=arguments.stamps or "kernel",
+        stamps="nic" if arguments.stamps == "nic" else "kernel",
         filter=filter_of(arguments),
         writer=writer,
     )
@@ -243,6 +253,7 @@ def _read(sources: "list[Source]", arguments: argparse.Namespace, writer: "Captu
         witness = held.enter_context(_witness(sources, following)) if following is not None and live else None
         ring = _open(sources, arguments, following, writer)
         held.enter_context(ring)
+        samplers = _samplers(sources, arguments, held)
         held.enter_context(stopped_by_signals(ring.stop))
         held.enter_context(undisturbed())
         give_up()  # from here on it reads what strangers send
@@ -250,12 +261,20 @@ def _read(sources: "list[Source]", arguments: argparse.Namespace, writer: "Captu
             until = f"for {arguments.seconds:g} s" if arguments.seconds else "until Ctrl-C"
             wanted = f", {filter_words(ring.filter)}" if ring.filter is not None else ""
             say(f"reading {ring.source}, {ring.mode} mode, {ring.walker} walker, {until}{wanted}")
+            for sampler in samplers:
+                if sampler.words:
+                    say(sampler.words)
+        for sampler in samplers:
+            sampler.start()
         for part in ring.run(arguments.seconds, arguments.interval):
+            part = replace(part, nic_to_kernel=tuple(sampler.take() for sampler in samplers))  # noqa: PLW2901
             if arguments.json:
                 emit(part.to_json())
             else:
                 print(interval_text(part), flush=True)
-        report = ring.report()
+        for sampler in samplers:
+            sampler.stop()
+        report = replace(ring.report(), nic_to_kernel=tuple(sampler.whole() for sampler in samplers))
         if writer is not None:
             report = replace(report, written=writer.finish(report))
         verdicts = witness.verdicts(report) if witness is not None else ()
@@ -268,6 +287,16 @@ def _read(sources: "list[Source]", arguments: argparse.Namespace, writer: "Captu
         say(f"quietcore ring: {report.error}")
         return 1
     return 0
+
+
+def _samplers(sources: "list[Source]", arguments: argparse.Namespace, held: contextlib.ExitStack) -> "tuple[StampSampler, ...]":
+    """One for each interface where both stamps are asked for, open while there is the privilege."""
+    if arguments.stamps != "both":
+        return ()
+    from ingest.stamps.sampler import StampSampler
+
+    wanted = filter_of(arguments)
+    return tuple(held.enter_context(StampSampler.open(source.name, wanted)) for source in sources)
 
 
 def _witness(sources: "list[Source]", following: "Following") -> "contextlib.closing[Witness]":

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ui.cli.capture_text import capture_lines, written_lines
+from ui.cli.stamps_text import stamps_lines, stamps_words
 from ui.cli.table import microseconds, table
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def interval_text(report: "RingReport") -> str:
         f"{rate:12,.0f} packets/s  {total.drops:,} dropped  p50 {microseconds(latency.percentile(50))}"
         f"  p99 {microseconds(latency.percentile(99))}  max {microseconds(latency.max_ns if latency.total else None)}"
     )
+    text += "".join(stamps_words(each) for each in report.nic_to_kernel)
     lost = sum(stream.lost for stream in report.followed.streams)
     return text + (f"  {lost:,} lost of the feed so far" if report.feed else "")
 
@@ -47,6 +49,7 @@ def report_text(report: "RingReport", following: "Following | None" = None) -> s
         lines += capture_lines(report.capture)
     lines.append(table(headers, rows, "r" * len(headers)))
     lines += [f"{count:,} {what}" for count, what in _notes(report) if count]
+    lines += [line for each in report.nic_to_kernel for line in stamps_lines(each)]
     lines += _reader(report)
     if report.written is not None:
         lines += written_lines(report.written)
