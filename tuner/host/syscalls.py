@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from tuner.host import netlink
+from tuner.host import irqbalance, netlink, services
 from tuner.host.cpulist import CpuSet
 from tuner.host.driver_statistics import DriverStatistics, read_statistics
 from tuner.host.ethtool import read_blocks, write_block
 from tuner.host.files import HostFiles
 from tuner.host.nics import valid_name
-from tuner.host.threads import Thread, cgroup_of, read_thread, thread_ids
+from tuner.host.threads import Thread, cgroup_of, process_named, read_thread, thread_ids
 
 T = TypeVar("T")
 
@@ -102,6 +102,21 @@ class Syscalls(Protocol):
 
     def set_affinity(self, tid: int, cpus: CpuSet) -> None:
         """Binds one thread. ESRCH: it ended; EINVAL: bound kernel thread, or no online CPU in the set."""
+
+    def service_state(self, unit: str) -> services.ServiceState:
+        """One unit of systemd; EOPNOTSUPP where systemd is not PID 1."""
+
+    def stop_service(self, unit: str) -> None:
+        """Masks a unit until the next boot and stops it."""
+
+    def start_service(self, unit: str) -> None:
+        """Takes that mask away and starts it."""
+
+    def irqbalance_bans(self) -> irqbalance.Bans | None:
+        """What irqbalance leaves alone, None where it does not run; EPERM: it answers root alone."""
+
+    def set_irqbalance_bans(self, cpus: CpuSet, irqs: frozenset[int]) -> None:
+        """Makes irqbalance leave just these alone; ESRCH: it does not run. The CPUs follow at its next round."""
 
     def boot_id(self) -> str:
         """A name of this boot: nothing applied at run time outlives it."""
@@ -199,6 +214,32 @@ class LinuxSyscalls:
     def set_affinity(self, tid: int, cpus: CpuSet) -> None:
         """See Syscalls."""
         os.sched_setaffinity(tid, cpus)
+
+    def service_state(self, unit: str) -> services.ServiceState:
+        """See Syscalls."""
+        if not services.has_systemd(self._files):
+            raise OSError(errno.EOPNOTSUPP, "systemd is not PID 1 here", services.BOOTED)
+        return services.read_service(self._files, unit)
+
+    def stop_service(self, unit: str) -> None:
+        """See Syscalls."""
+        services.stop(unit)
+
+    def start_service(self, unit: str) -> None:
+        """See Syscalls."""
+        services.start(unit)
+
+    def irqbalance_bans(self) -> irqbalance.Bans | None:
+        """See Syscalls."""
+        pid = process_named(self._files, "irqbalance")
+        return irqbalance.read_bans(pid) if pid else None
+
+    def set_irqbalance_bans(self, cpus: CpuSet, irqs: frozenset[int]) -> None:
+        """See Syscalls."""
+        pid = process_named(self._files, "irqbalance")
+        if not pid:
+            raise ProcessLookupError(errno.ESRCH, "irqbalance does not run")
+        irqbalance.set_bans(pid, cpus, irqs)
 
     def boot_id(self) -> str:
         """See Syscalls."""

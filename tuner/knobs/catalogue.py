@@ -4,12 +4,14 @@ What resets a device comes first, since it makes the device forget the rest; who
 stack is tuned. Source of the order: drivers re-create interrupts on ring changes, and partitions reset affinities.
 """
 
-from tuner.knobs import device, irq, isolation, rings, sysctl
+from tuner.knobs import device, irq, irqbalance, isolation, rings, services, sysctl
 from tuner.knobs.knob import Knob
 from tuner.language.entry import Entry, Family
 
 FAMILIES: tuple[Family, ...] = (
+    services.FAMILY,
     rings.FAMILY,
+    irqbalance.FAMILY,
     irq.FAMILY,
     isolation.FAMILY,
     device.FAMILY,

@@ -13,8 +13,11 @@ from typing import Any
 from tuner.host.cpulist import CpuListError, CpuSet, format_list, parse_list
 from tuner.host.driver_statistics import DriverStatistics
 from tuner.host.files import HostFiles
+from tuner.host.irqbalance import Bans
 from tuner.host.netlink import Messages
 from tuner.host.nics import valid_name
+from tuner.host.services import ServiceState
+from tuner.host.simulated import services
 from tuner.host.simulated.cgroups import ROOT
 from tuner.host.simulated.documents import Document, change_document, read_document
 from tuner.host.simulated.kernel import SimulatedKernel
@@ -126,6 +129,26 @@ class SimulatedSyscalls:
             change_document(self._files.path(THREADS), change)
         except (KeyError, TypeError) as error:
             raise OSError(errno.EBADMSG, f"not a list of threads ({error!r})", THREADS) from error
+
+    def service_state(self, unit: str) -> ServiceState:
+        """See Syscalls."""
+        return services.read_service(self._files, unit)
+
+    def stop_service(self, unit: str) -> None:
+        """See Syscalls."""
+        services.set_active(self._files, unit, active=False)
+
+    def start_service(self, unit: str) -> None:
+        """See Syscalls."""
+        services.set_active(self._files, unit, active=True)
+
+    def irqbalance_bans(self) -> Bans | None:
+        """See Syscalls."""
+        return services.read_bans(self._files)
+
+    def set_irqbalance_bans(self, cpus: CpuSet, irqs: frozenset[int]) -> None:
+        """See Syscalls."""
+        services.set_bans(self._files, cpus, irqs)
 
     def boot_id(self) -> str:
         """See Syscalls."""
