@@ -117,13 +117,17 @@ class _Run:
 
     def all(self) -> None:
         """Every change that differs, in order."""
-        for n, change in enumerate(self.changes):
+        unsettled = False  # a program that set the same knobs takes them back when it is stopped (tuned does)
+        for n, planned in enumerate(self.changes):
+            seen = unsettled and planned.state in ("ok", "ok-rounded")
+            change = look(self.inventory, wish_of(planned)) if seen else planned
             if change.state != "differs":
                 continue
             self._stop_if_asked()
             self.at = n
-            self._one(n, change)
+            self._one(n, planned)
             self.at = None
+            unsettled = unsettled or planned.disruption == "service"
         self._stop_if_asked()
         # a reset may have moved what was right when the plan was made
         self.changes = [look(self.inventory, wish_of(c)) if c.state in ("ok", "ok-rounded") else c for c in self.changes]
@@ -152,7 +156,8 @@ class _Run:
         self.progress(f"{change.knob} {change.target}: {_shown(change.now)} -> {_shown(change.wanted)}")
         if collateral:
             self.journal.append({"record": "collateral", "n": n, "settings": collateral})
-        self.journal.append({"record": "write", "n": n})
+        # what outlives a boot must be found after a power cut, too
+        self.journal.append({"record": "write", "n": n}, durable=knob.lasting)
         managed = False
         try:
             self._write(change)

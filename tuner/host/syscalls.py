@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from tuner.host import irqbalance, netlink, services
+from tuner.host import grub, irqbalance, netlink, services
 from tuner.host.cpulist import CpuSet
 from tuner.host.driver_statistics import DriverStatistics, read_statistics
 from tuner.host.ethtool import read_blocks, write_block
@@ -117,6 +117,15 @@ class Syscalls(Protocol):
 
     def set_irqbalance_bans(self, cpus: CpuSet, irqs: frozenset[int]) -> None:
         """Makes irqbalance leave just these alone; ESRCH: it does not run. The CPUs follow at its next round."""
+
+    def boot_menu(self) -> grub.BootMenu:
+        """The boot loader, and the words that the next kernel will get."""
+
+    def set_boot_words(self, content: str) -> None:
+        """Makes our file of words for the next boot hold ``content``, and the boot menu follow."""
+
+    def release_boot_words(self, content: str | None) -> None:
+        """Puts back what that file held, or that it was not there, and takes the words out of the boot menu."""
 
     def boot_id(self) -> str:
         """A name of this boot: nothing applied at run time outlives it."""
@@ -240,6 +249,18 @@ class LinuxSyscalls:
         if not pid:
             raise ProcessLookupError(errno.ESRCH, "irqbalance does not run")
         irqbalance.set_bans(pid, cpus, irqs)
+
+    def boot_menu(self) -> grub.BootMenu:
+        """See Syscalls."""
+        return grub.read_menu(self._files)
+
+    def set_boot_words(self, content: str) -> None:
+        """See Syscalls."""
+        grub.stage(self._files, content, grub.make_menu, grub.check_menu)
+
+    def release_boot_words(self, content: str | None) -> None:
+        """See Syscalls."""
+        grub.unstage(self._files, content)
 
     def boot_id(self) -> str:
         """See Syscalls."""

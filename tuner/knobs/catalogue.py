@@ -4,7 +4,7 @@ What resets a device comes first, since it makes the device forget the rest; who
 stack is tuned. Source of the order: drivers re-create interrupts on ring changes, and partitions reset affinities.
 """
 
-from tuner.knobs import device, irq, irqbalance, isolation, rings, services, sysctl
+from tuner.knobs import boot, device, irq, irqbalance, isolation, rings, services, sysctl
 from tuner.knobs.knob import Knob
 from tuner.language.entry import Entry, Family
 
@@ -16,6 +16,7 @@ FAMILIES: tuple[Family, ...] = (
     isolation.FAMILY,
     device.FAMILY,
     sysctl.FAMILY,
+    boot.FAMILY,
 )
 KNOBS: tuple[Knob, ...] = tuple(knob for family in FAMILIES for knob in family.knobs)
 ENTRIES: tuple[Entry, ...] = tuple(entry for family in FAMILIES for entry in family.entries)

@@ -93,10 +93,7 @@ class IrqbalanceBans(Knob):
         syscalls.set_irqbalance_bans(cpus, frozenset(numbers))
         before = syscalls.irqbalance_bans()
         deadline = time.monotonic() + min(before.interval_s if before else 0, _ROUND_S) + _LATE_S
-        while (now := syscalls.irqbalance_bans()) is not None and time.monotonic() < deadline:
-            # banned at boot, it stays banned whatever is asked for
-            if cpus <= now.cpus and (cpus or before is None or now.cpus != before.cpus or not now.cpus):
-                break
+        while (now := syscalls.irqbalance_bans()) is not None and now.cpus != cpus and time.monotonic() < deadline:
             time.sleep(_LOOK_S)
 
 

@@ -13,11 +13,12 @@ from typing import Any
 from tuner.host.cpulist import CpuListError, CpuSet, format_list, parse_list
 from tuner.host.driver_statistics import DriverStatistics
 from tuner.host.files import HostFiles
+from tuner.host.grub import BootMenu, read_menu, unstage
 from tuner.host.irqbalance import Bans
 from tuner.host.netlink import Messages
 from tuner.host.nics import valid_name
 from tuner.host.services import ServiceState
-from tuner.host.simulated import services
+from tuner.host.simulated import grub, services
 from tuner.host.simulated.cgroups import ROOT
 from tuner.host.simulated.documents import Document, change_document, read_document
 from tuner.host.simulated.kernel import SimulatedKernel
@@ -149,6 +150,20 @@ class SimulatedSyscalls:
     def set_irqbalance_bans(self, cpus: CpuSet, irqs: frozenset[int]) -> None:
         """See Syscalls."""
         services.set_bans(self._files, cpus, irqs)
+
+    def boot_menu(self) -> BootMenu:
+        """See Syscalls."""
+        return read_menu(self._files)
+
+    def set_boot_words(self, content: str) -> None:
+        """See Syscalls."""
+        if self._kernel is None:
+            raise OSError(errno.EOPNOTSUPP, "files have no grub-mkconfig", str(self._files.root))
+        grub.stage(self._files, content)
+
+    def release_boot_words(self, content: str | None) -> None:
+        """See Syscalls."""
+        unstage(self._files, content)
 
     def boot_id(self) -> str:
         """See Syscalls."""
