@@ -1,7 +1,8 @@
 """The kernel's command line as words.
 
-Source: lib/cmdline.c (next_arg), kernel/params.c (parameq): words are parted by white space outside of double quotes, ``-`` and
-``_`` in a name are the same, and what stands behind ``--`` is for init. Of a word that is there twice most parsers keep the last.
+Source: lib/cmdline.c (next_arg), kernel/params.c (parameq): words are parted by white space outside of double quotes, ``-``
+and ``_`` in a name are the same, and what stands behind ``--`` is for init. Of a word that is there twice most parsers keep the
+last.
 """
 
 from collections.abc import Iterator

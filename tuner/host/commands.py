@@ -1,4 +1,4 @@
-"""The few programs that are run for what no file and no request does: by absolute path, without a shell, in a clean environment.
+"""The few programs that are run for what no file and no request does: by absolute path, no shell, a clean environment.
 
 What counts is the exit status. What they print is shown to people where one failed, and never read for anything.
 """
@@ -29,7 +29,9 @@ def status(words: Sequence[str], limit_s: float, output: IO[bytes] | None = None
     return _run(words, limit_s, output, more)[0]
 
 
-def demand(words: Sequence[str], limit_s: float, output: IO[bytes] | None = None, more: Mapping[str, str] | None = None) -> None:
+def demand(
+    words: Sequence[str], limit_s: float, output: IO[bytes] | None = None, more: Mapping[str, str] | None = None
+) -> None:
     """Runs a program that must succeed.
 
     Raises:
@@ -42,9 +44,7 @@ def demand(words: Sequence[str], limit_s: float, output: IO[bytes] | None = None
         raise OSError(errno.EIO, f"{name} ended with status {code}" + (f": {printable(last, 300)}" if last else ""))
 
 
-def _run(
-    words: Sequence[str], limit_s: float, output: IO[bytes] | None, more: Mapping[str, str] | None
-) -> tuple[int, bytes]:
+def _run(words: Sequence[str], limit_s: float, output: IO[bytes] | None, more: Mapping[str, str] | None) -> tuple[int, bytes]:
     try:
         done = subprocess.run(
             list(words),

@@ -1,13 +1,13 @@
 """Words for the next boot, by a file of our own beside GRUB's settings: the one boot loader of which this is known.
 
-Source: grub-mkconfig of Debian and Ubuntu, which reads /etc/default/grub and then /etc/default/grub.d/*.cfg; /etc/grub.d/10_linux.
-What keeps a host bootable:
+Source: grub-mkconfig of Debian and Ubuntu, which reads /etc/default/grub and then /etc/default/grub.d/*.cfg; and its
+/etc/grub.d/10_linux. What keeps a host bootable:
 
 * No line of its owner is rewritten. The file adds to GRUB_CMDLINE_LINUX_DEFAULT, which the recovery entries do not get: they
   boot without these words.
-* The new menu is made beside the old one, and takes its place by a rename, only where grub-mkconfig ended well, grub-script-check
-  finds no fault in it, and it differs from the old menu in these words and nothing else: whoever changed settings without
-  update-grub gets to know of it instead of getting it applied.
+* The new menu is made beside the old one, and takes its place by a rename, only where grub-mkconfig ended well,
+  grub-script-check finds no fault in it, and it differs from the old menu in these words and nothing else: whoever changed
+  settings without update-grub gets to know of it instead of getting it applied.
 * The menu from before the first word stays beside it until the words are taken away again. That needs no grub-mkconfig: they
   are cut out of the menu as they were put in.
 """

@@ -1,8 +1,8 @@
 """``[boot]``: words of the kernel's command line, staged for the next boot and never applied to this one.
 
-Source: Documentation/admin-guide/kernel-parameters.txt; for where they are put, ``tuner.host.grub``. What the running kernel was
-booted with is ``effective``; what the next one will get is ``now``. A word that both have is as wanted, one that only the next
-will have is ``pending-reboot``, and one that runs but stands nowhere for the next boot differs.
+Source: Documentation/admin-guide/kernel-parameters.txt; for where they are put, ``tuner.host.grub``. What the running kernel
+was booted with is ``effective``; what the next one will get is ``now``. A word that both have is as wanted, one that only the
+next will have is ``pending-reboot``, and one that runs but stands nowhere for the next boot differs.
 """
 
 from collections.abc import Iterable, Mapping
@@ -55,13 +55,12 @@ class BootWords(Knob):
         """The words of the next boot and of this one, of those that a profile may set."""
         del identity
         menu = inventory.host.syscalls.boot_menu()
-        effective: Json = _text(running(inventory.host.files))
+        words = _text(running(inventory.host.files))
         if not menu.supported:
-            return Reading(now=None, effective=effective, note=menu.by_hand)
-        ignored = _ignored(inventory)
-        if ignored:
-            effective = {"words": effective, "ignored": " ".join(map(str, ignored))}
-        note = f"booted with {printable(effective['ignored'], 80)}, and this kernel does not do it" if ignored else ""
+            return Reading(now=None, effective=words, note=menu.by_hand)
+        ignored = " ".join(map(str, _ignored(inventory)))
+        effective: Json = {"words": words, "ignored": ignored} if ignored else words
+        note = f"booted with {printable(ignored, 80)}, and this kernel does not do it" if ignored else ""
         return Reading(now=_text(menu.upcoming), effective=effective, undo={"drop_in": menu.drop_in}, note=note)
 
     def compare(self, reading: Reading, wanted: Json) -> State:
@@ -71,10 +70,9 @@ class BootWords(Knob):
             Unsupported: this host's boot loader is not one to which words can be handed; the text says what to do by hand.
         """
         words = parse(str(wanted))
-        effective, ignored = reading.effective, ""
-        if isinstance(effective, Mapping):
-            effective, ignored = str(effective["words"]), str(effective["ignored"])
-        missing = [word for word in words if not _has(str(effective), word)]
+        both = reading.effective if isinstance(reading.effective, Mapping) else {"words": reading.effective, "ignored": ""}
+        effective, ignored = str(both["words"]), str(both["ignored"])
+        missing = [word for word in words if not _has(effective, word)]
         if reading.now is None:
             if not missing:
                 return "ok"
@@ -180,7 +178,9 @@ def _check_cpus(request: Request, words: list[tuple[str, BootWord]], settings: M
         if cpus >= topology.online:
             request.fault(settings[name], "leaves no CPU for housekeeping")
     if (affinity := by_name.get("irqaffinity")) is not None and (shared := cpus_of(affinity) & quiet):
-        request.fault(settings["irqaffinity"], f"sends interrupts to CPU {format_list(shared)}, which isolcpus or nohz_full quiets")
+        request.fault(
+            settings["irqaffinity"], f"sends interrupts to CPU {format_list(shared)}, which isolcpus or nohz_full quiets"
+        )
     both = by_name.get("isolcpus"), by_name.get("nohz_full")
     if both[0] and both[1] and "nohz" in BootCpus.split(both[0].value or "")[:-1] and cpus_of(both[0]) != cpus_of(both[1]):
         request.fault(settings["nohz_full"], "must name the CPUs of isolcpus=nohz,…: the kernel drops the second of them")
@@ -205,8 +205,8 @@ def _check_others(request: Request, words: list[tuple[str, BootWord]], settings:
             continue
         if WORDS[name].once:
             request.conflicts.append(
-                f"{settings[name].source}: {printable(str(other), 80)} stands on the command line already, by another hand: the "
-                "kernel does not merge the two; take it out there first"
+                f"{settings[name].source}: {printable(str(other), 80)} stands on the command line already, by another hand: "
+                "the kernel does not merge the two; take it out there first"
             )
         else:
             request.warnings.append(f"{printable(str(other), 80)} stands on the command line already; ours comes behind it")

@@ -131,7 +131,9 @@ WORDS: dict[str, Known] = {
     "transparent_hugepage": Known(Word(("always", "madvise", "never")), "huge pages behind a program's back"),
     "default_hugepagesz": Known(_PAGE, "the size of huge pages that is meant where none is named", once=True),
     "hugepagesz": Known(_PAGE, "the size of the pages that hugepages counts", once=True),
-    "hugepages": Known(Whole(1, 1 << 24, "pages", bounds=False), "pages taken at boot, where 1G pages are still to be had", once=True),
+    "hugepages": Known(
+        Whole(1, 1 << 24, "pages", bounds=False), "pages taken at boot, where 1G pages are still to be had", once=True
+    ),
     "numa_balancing": Known(Word(("enable", "disable")), "page faults to find out which node uses a page"),
     "iommu": Known(Word(("pt", "off")), "pt: devices of the host bypass translation; off: no IOMMU, no vfio"),
     "iommu.passthrough": Known(_ON, "1: the same as iommu=pt, on every architecture"),
@@ -171,7 +173,9 @@ WORDS: dict[str, Known] = {
     ),
 }
 REFUSED: dict[str, Never] = {
-    "kthread_cpus": Never("no mainline kernel knows this word", "isolation.kernel_threads moves them, irqaffinity and rcu_nocbs at boot"),
+    "kthread_cpus": Never(
+        "no mainline kernel knows this word", "isolation.kernel_threads moves them, irqaffinity and rcu_nocbs at boot"
+    ),
     "nospectre_v2": Never("one mitigation alone is not a profile's to switch off", "mitigations, or the command line by hand"),
     "nopti": Never("one mitigation alone is not a profile's to switch off", "mitigations, or the command line by hand"),
 }

@@ -28,8 +28,8 @@ _PLACED = ("rx", "tx", "app")
 class IrqbalanceBans(Knob):
     """CPUs and interrupts that irqbalance leaves alone; the identity is always ``irqbalance``.
 
-    A value is ``{"cpus": CPU list, "irqs": [identity]}``, None where it does not run. Wanted is the least: what is banned besides
-    stays banned.
+    A value is ``{"cpus": CPU list, "irqs": [identity]}``, None where it does not run. Wanted is the least: what is banned
+    besides stays banned.
     """
 
     family: ClassVar[str] = "services.irqbalance_bans"

@@ -1,8 +1,8 @@
 """``services.stopped``: programs that write the knobs which a profile sets, stopped for as long as it holds the host.
 
-Source: systemctl(1), systemd.unit(5), and the programs' own documentation. A stopped unit is masked until the next boot, so that
-nothing starts it again behind the profile's back (power-profiles-daemon and tuned are started over D-Bus); what is enabled is
-left as it is, so after a reboot everything is back. Only units of ``STOPPABLE`` can be named: a profile must not stop sshd.
+Source: systemctl(1), systemd.unit(5), and the programs' own documentation. A stopped unit is masked until the next boot, so
+that nothing starts it again behind the profile's back (power-profiles-daemon and tuned are started over D-Bus); what is enabled
+is left as it is, so after a reboot everything is back. Only units of ``STOPPABLE`` can be named: a profile must not stop sshd.
 """
 
 import errno
@@ -69,6 +69,21 @@ POWER = (
     "ondemand.service",
 )
 RUNNING, STOPPED = "running", "stopped"
+_KEYS = {
+    "irqbalance.service": "irqbalance",
+    "tuned.service": "tuned",
+    "tuned-ppd.service": "tuned",
+    "ksmtuned.service": "ksmtuned",
+    "ksm.service": "ksmtuned",
+    "numad.service": "numad",
+    "stalld.service": "stalld",
+} | dict.fromkeys(POWER, "power_daemons")
+
+
+def profile_line(unit: str) -> str:
+    """The line of a profile that stops it."""
+    key = _KEYS.get(unit)
+    return f'[services] {key} = "stop"' if key else f'[services] stop = ["{unit}"]'
 
 
 class Stopped(Knob):
@@ -185,11 +200,15 @@ FAMILY = Family(
     "Services",
     (Stopped(),),
     (
-        Entry(("services", "tuned"), _STOP, "stop tuned, which sets the same knobs", _stop("tuned.service", "tuned-ppd.service")),
+        Entry(
+            ("services", "tuned"), _STOP, "stop tuned, which sets the same knobs", _stop("tuned.service", "tuned-ppd.service")
+        ),
         Entry(("services", "power_daemons"), _STOP, "stop whatever sets governors and frequencies", _stop(*POWER)),
         Entry(("services", "ksmtuned"), _STOP, "stop what turns page merging on", _stop("ksmtuned.service", "ksm.service")),
         Entry(("services", "numad"), _STOP, "stop what moves processes between nodes", _stop("numad.service")),
-        Entry(("services", "stalld"), _STOP, "stop what lends starving threads time on spinning cores", _stop("stalld.service")),
+        Entry(
+            ("services", "stalld"), _STOP, "stop what lends starving threads time on spinning cores", _stop("stalld.service")
+        ),
         Entry(("services", "stop"), ListOf(Word(tuple(STOPPABLE)), 64), "units to stop, of those that may be stopped", _list),
     ),
 )

@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rollback": ("ui.cli.rollback", "undo a transaction"),
     "recover": ("ui.cli.recover", "end what a crash or a power cut left in the middle"),
     "verify": ("ui.cli.verify", "every setting of a profile: asked for, in effect, or not"),
+    "doctor": ("ui.cli.doctor", "who else writes this host's knobs, and what its settings contradict, each with its remedy"),
     "history": ("ui.cli.history", "all transactions of this host"),
     "simulate": ("ui.cli.simulate", "write a simulated host to try everything on"),
     "completion": ("ui.cli.completion", "a shell's tab completion, to be sourced"),
@@ -36,7 +37,7 @@ EXIT_STATUS = """\
 exit status:
   0  done; the host is as wanted
   1  error: bad usage, bad input, I/O; nothing was changed
-  2  the host differs from the profile (plan, verify)
+  2  the host differs from the profile (plan, verify); something was found (doctor)
   3  as wanted, but for what needs a reboot
   4  refused: locked, a transaction pending, a disruption that was not allowed, a conflict; nothing was changed
   5  failed and rolled back: the host is as before
