@@ -67,7 +67,7 @@ def on_spinner(view: View) -> Iterator[Finding]:
                 f"{printable(irq.label)} interrupts a core on which {name} spins ({share:.0%} busy)",
                 (f"/proc/irq/{irq.number}/effective_affinity_list: {format_list(irq.effective)}", "/proc/stat"),
                 "a thread that polls needs no interrupt: it is stopped by each, and the packet is handled before it may go on",
-                "place the queue on a neighbour of its last-level cache: [irq] PART = …; or [nic.PART] coalesce = { rx_usecs = 60 }",
+                "place the queue on a neighbour in its cache: [irq] PART = …; or [nic.PART] coalesce = { rx_usecs = 60 }",
             )
 
 

@@ -138,7 +138,7 @@ def link_speed(view: View) -> Iterator[Finding]:
                 "pcie-link",
                 "high" if nic.up else "low",
                 printable(nic.name),
-                f"the PCIe link of {printable(nic.name)} runs at {speed[0]:g} GT/s x{width[0]:g} of {speed[1]:g} GT/s x{width[1]:g}",
+                f"the PCIe link of {printable(nic.name)} is {speed[0]:g} GT/s x{width[0]:g} of {speed[1]:g} GT/s x{width[1]:g}",
                 tuple(
                     f"{base}/{name}"
                     for name in ("current_link_speed", "max_link_speed", "current_link_width", "max_link_width")

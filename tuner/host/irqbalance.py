@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from tuner.host.cpulist import CpuSet, format_list, parse_mask
 
 _LIMIT_S = 2.0
+_PATH_BYTES = 108  # sizeof(sun_path): it binds the abstract name with all the NULs behind it
 _REQUEST_LIMIT = 500  # bytes that it reads of a request
 _SETUP = re.compile(r"SLEEP (\d{1,9}) ((?:IRQ \d{1,9} LOAD \d+ DIFF \d+ CLASS -?\d+ )*)BANNED ([0-9a-fA-F,]{1,600})\s*")
 _IRQ = re.compile(r"IRQ (\d{1,9}) ")
@@ -70,14 +71,27 @@ def set_bans(pid: int, cpus: CpuSet, irqs: frozenset[int]) -> None:
         _ask(pid, request)
 
 
+def _connect(connection: socket.socket, pid: int) -> None:
+    """To the socket of that process and no other's: anybody may bind an abstract name."""
+    # 1.9 forgot the name when it made the abstract one: all NULs
+    names = (f"/run/irqbalance/irqbalance{pid}.sock", f"\0irqbalance{pid}.sock".ljust(_PATH_BYTES, "\0"), "\0" * _PATH_BYTES)
+    for name in names:
+        try:
+            connection.connect(name)
+        except (FileNotFoundError, ConnectionRefusedError):
+            continue
+        peer, uid, _ = struct.unpack("=iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if peer != pid or uid != 0:
+            raise PermissionError(errno.EPERM, f"process {peer} answers in the place of irqbalance, process {pid}")
+        return
+    raise ConnectionRefusedError(errno.ECONNREFUSED, f"irqbalance (process {pid}) has no socket in this namespace")
+
+
 def _ask(pid: int, request: str) -> str:
     credentials = struct.pack("=iII", os.getpid(), os.geteuid(), os.getegid())
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_LIMIT_S)
-        try:
-            connection.connect(f"/run/irqbalance/irqbalance{pid}.sock")
-        except (FileNotFoundError, ConnectionRefusedError):
-            connection.connect(f"\0irqbalance{pid}.sock")
+        _connect(connection, pid)
         ancillary = [(socket.SOL_SOCKET, socket.SCM_CREDENTIALS, credentials)]
         connection.sendmsg([request.encode("ascii")], ancillary)
         parts = []

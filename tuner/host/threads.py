@@ -89,9 +89,13 @@ def cgroup_of(files: HostFiles, pid: int) -> str:
 
 
 def process_named(files: HostFiles, name: str) -> int:
-    """The lowest number of a process with that name (its first 15 bytes are what the kernel keeps), 0 where none has it."""
+    """The lowest number of a process with that name (its first 15 bytes are what the kernel keeps), 0 where none has it.
+
+    Kernel threads and zombies have no command line, and do not count.
+    """
     numbers = sorted(int(entry) for entry in files.entries("/proc") if is_number(entry))
-    return next((pid for pid in numbers if files.optional(f"/proc/{pid}/comm") == name[:15]), 0)
+    named = (pid for pid in numbers if files.optional(f"/proc/{pid}/comm") == name[:15])
+    return next((pid for pid in named if files.optional(f"/proc/{pid}/cmdline")), 0)
 
 
 def current_cpu() -> int:
