@@ -51,7 +51,8 @@ def irqbalance_moves_cores(view: View) -> Iterator[Finding]:
             bans = view.inventory.host.syscalls.irqbalance_bans()
         except OSError:  # it answers root alone
             bans = None
-        if bans is not None and at_run_time <= bans.cpus and (bans.irqs or not placed):
+        steered = bans is not None and (bans.cpus or bans.irqs)
+        if bans is not None and steered and at_run_time <= bans.cpus and (bans.irqs or not placed):
             continue
         evidence = [f"process {process.pid} (irqbalance)"]
         if at_run_time:

@@ -225,7 +225,9 @@ def test_words_that_nobody_confirmed_before_the_reboot_are_taken_away_after_it(s
     reboot(sim)
     (ended,) = recover(sim.host, sim.store)
     assert "not confirmed before the reboot" in ended.verdict
-    assert [(u.knob, u.result) for u in ended.undone] == [("boot.words", "restored")], "swappiness was this boot's from the start"
+    assert [(u.knob, u.result) for u in ended.undone] == [("boot.words", "restored")], (
+        "swappiness was this boot's from the start"
+    )
     assert not Path(sim.root + grub.DROP_IN).exists()
     assert not Path(sim.root + grub.KEPT).exists()
     assert sim.text(grub.MENU).encode() == sim.before["/boot/grub/grub.cfg"][2]
@@ -338,7 +340,11 @@ def test_settings_that_somebody_changed_without_update_grub_are_not_applied_in_p
     def other_root(file):
         file.write(menu.replace("nvme0n1p2", "sda9").replace(" quiet", f" quiet {STAGED}").encode())
 
-    refused(sim, r"update-grub would change more than these words \(as: linux /boot/vmlinuz-simulated root=/dev/sda9", make=other_root)
+    refused(
+        sim,
+        r"update-grub would change more than these words \(as: linux /boot/vmlinuz-simulated root=/dev/sda9",
+        make=other_root,
+    )
 
     def one_more(file):
         file.write((menu + "menuentry 'x' {\n}\n").replace(" quiet", f" quiet {STAGED}").encode())
@@ -478,7 +484,12 @@ def test_elsewhere_the_plan_says_what_to_add_by_hand(tmp_path: Path, sim: Sim, f
 
 
 def test_captured_hosts_plan_words_without_a_traceback(sim: Sim, captured_host):
-    for name in ("intel-2node-16core-i350-connectx3", "intel-4node-interleaved-bnx2", "lab-8cpu-2numa-isolated", "lab-8cpu-2numa"):
+    for name in (
+        "intel-2node-16core-i350-connectx3",
+        "intel-4node-interleaved-bnx2",
+        "lab-8cpu-2numa-isolated",
+        "lab-8cpu-2numa",
+    ):
         host = open_host(captured_host(name))
         change = look(Inventory(host), Wish("boot.words", "next boot", "host", "nohz_full=2-3 skew_tick=1", "test", {}))
         assert change.state in ("unsupported", "ok"), change
