@@ -1,54 +1,67 @@
-"""The few programs that are run for what no file and no request does: by absolute path, no shell, a clean environment.
+"""The few programs that are run for what no file and no request does: absolute path, no shell, a clean environment.
 
 What counts is the exit status. What they print is shown to people where one failed, and never read for anything.
 """
 
 import errno
-import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import IO
 
 from tuner.host.text import printable
 
+SYSTEMCTL = "/usr/bin/systemctl"
+GRUB_MKCONFIG = "/usr/sbin/grub-mkconfig"
+GRUB_SCRIPT_CHECK = "/usr/bin/grub-script-check"
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "LANG": "C", "TERM": "dumb"}
 
 
-def status(words: Sequence[str], limit_s: float, output: IO[bytes] | None = None, more: Mapping[str, str] | None = None) -> int:
-    """Runs a program to its end; its exit status.
-
-    Args:
-        words: the program by its absolute path, and its arguments.
-        limit_s: seconds that it may take; it is killed then.
-        output: an open file for its stdout; nowhere without one.
-        more: variables besides the few that every program gets.
+def systemctl(arguments: Sequence[str], limit_s: float) -> tuple[int, str]:
+    """``systemctl`` to its end, or until ``limit_s`` seconds are over: its exit status and its last words.
 
     Raises:
-        OSError: it cannot be run; ETIMEDOUT: it took too long.
+        OSError: it cannot be run; ETIMEDOUT: it took too long, and was killed.
     """
-    return _run(words, limit_s, output, more)[0]
+    words = [SYSTEMCTL, *arguments]
+    return _ended(words, limit_s)
 
 
-def demand(
-    words: Sequence[str], limit_s: float, output: IO[bytes] | None = None, more: Mapping[str, str] | None = None
-) -> None:
-    """Runs a program that must succeed.
+def grub_mkconfig(output: IO[bytes], limit_s: float) -> None:
+    """A boot menu by the settings as they are, into an open file.
 
     Raises:
-        OSError: as ``status``; EIO with its last words where it failed.
+        OSError: as ``systemctl``; EIO: it failed.
     """
-    code, said = _run(words, limit_s, output, more)
-    if code != 0:
-        name = " ".join([os.path.basename(words[0]), *words[1:]])
-        last = said.decode(errors="replace").strip().rpartition("\n")[2]
-        raise OSError(errno.EIO, f"{name} ended with status {code}" + (f": {printable(last, 300)}" if last else ""))
+    words = [GRUB_MKCONFIG]
+    demand("grub-mkconfig", _ended(words, limit_s, output))
 
 
-def _run(words: Sequence[str], limit_s: float, output: IO[bytes] | None, more: Mapping[str, str] | None) -> tuple[int, bytes]:
+def grub_script_check(path: str, limit_s: float) -> None:
+    """Whether GRUB can read a boot menu.
+
+    Raises:
+        OSError: as ``systemctl``; EIO: it cannot.
+    """
+    words = [GRUB_SCRIPT_CHECK, path]
+    demand("grub-script-check", _ended(words, limit_s))
+
+
+def demand(name: str, ended: tuple[int, str]) -> None:
+    """Makes a status that is not 0 an error.
+
+    Raises:
+        OSError: EIO, with the program's last words.
+    """
+    status, said = ended
+    if status != 0:
+        raise OSError(errno.EIO, f"{name} ended with status {status}" + (f": {said}" if said else ""))
+
+
+def _ended(words: list[str], limit_s: float, output: IO[bytes] | None = None) -> tuple[int, str]:
     try:
         done = subprocess.run(
-            list(words),
-            env=ENVIRONMENT | dict(more or {}),
+            words,
+            env=ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL if output is None else output,
             stderr=subprocess.PIPE,
@@ -57,6 +70,5 @@ def _run(words: Sequence[str], limit_s: float, output: IO[bytes] | None, more: M
             cwd="/",
         )
     except subprocess.TimeoutExpired:
-        name = " ".join([os.path.basename(words[0]), *words[1:]])
-        raise OSError(errno.ETIMEDOUT, f"{name} did not end within {limit_s:.0f} s") from None
-    return done.returncode, done.stderr
+        raise OSError(errno.ETIMEDOUT, f"{' '.join(words)} did not end within {limit_s:g} s") from None
+    return done.returncode, printable(done.stderr.decode(errors="replace").strip().rpartition("\n")[2], 300)

@@ -29,7 +29,6 @@ MENU = "/boot/grub/grub.cfg"
 KEPT, FRESH = f"{MENU}.quietcore-old", f"{MENU}.quietcore-menu"
 SETTINGS, DIRECTORY = "/etc/default/grub", "/etc/default/grub.d"
 DROP_IN = f"{DIRECTORY}/99-quietcore.cfg"
-MKCONFIG, SCRIPT_CHECK = "/usr/sbin/grub-mkconfig", "/usr/bin/grub-script-check"
 _MKCONFIG_S, _CHECK_S = 180.0, 30.0  # os-prober mounts every partition where it is switched on
 _SAFE = re.compile(r"[A-Za-z0-9_.,:/=+-]{1,400}(?: [A-Za-z0-9_.,:/=+-]{1,400}){0,63}")
 _HEAD = (
@@ -91,7 +90,7 @@ def _other_loader(files: HostFiles) -> str:
         return "this host boots by systemd-boot: add WORDS to /etc/kernel/cmdline, then reinstall the kernel (kernel-install)"
     if not files.exists(MENU) or not files.exists(SETTINGS):
         return "no boot loader is known here: add WORDS to the kernel's command line where this host keeps it"
-    if files.link(MENU) is not None or (files.real and not files.exists(MKCONFIG)):
+    if files.link(MENU) is not None or (files.real and not files.exists(commands.GRUB_MKCONFIG)):
         return f"{MENU} is not made by grub-mkconfig here: add WORDS to the kernel's command line where this host keeps it"
     if not any(word.name == "BOOT_IMAGE" for word in running(files)):
         return "this kernel was not booted by GRUB (no BOOT_IMAGE= on its command line): add WORDS where it was booted from"
@@ -238,7 +237,7 @@ def _compare(old: str, old_words: str, new: str, words: str) -> None:
 
 def make_menu(file: IO[bytes]) -> None:
     """``grub-mkconfig`` of this machine."""
-    commands.demand([MKCONFIG], _MKCONFIG_S, file)
+    commands.grub_mkconfig(file, _MKCONFIG_S)
     file.flush()
 
 
@@ -246,5 +245,5 @@ def check_menu(path: str) -> None:
     """``grub-script-check`` of this machine, where it is."""
     if os.path.getsize(path) == 0:
         raise OSError(errno.EIO, "grub-mkconfig made an empty menu")
-    if os.path.exists(SCRIPT_CHECK):
-        commands.demand([SCRIPT_CHECK, path], _CHECK_S)
+    if os.path.exists(commands.GRUB_SCRIPT_CHECK):
+        commands.grub_script_check(path, _CHECK_S)

@@ -6,14 +6,12 @@ dependency or over D-Bus, until the mask is taken away or the host is booted. So
 after a reboot, whatever happened to who stopped it; what is enabled, and a mask below /etc, is never touched.
 """
 
-import os
 from dataclasses import dataclass
 from typing import Literal
 
 from tuner.host import commands
 from tuner.host.files import HostFiles
 
-SYSTEMCTL = "/usr/bin/systemctl"
 BOOTED = "/run/systemd/system"  # sd_booted(3): there exactly where systemd is PID 1
 # In the order of precedence (systemd.unit(5)); /lib and /usr/lib are one directory on most hosts.
 DIRECTORIES = (
@@ -66,7 +64,7 @@ def read_service(files: HostFiles, unit: str) -> ServiceState:
         OSError: systemctl cannot be run, or does not answer within five seconds.
     """
     here = installed(files, unit)
-    active = here and commands.status([_systemctl(), "is-active", "--quiet", "--", unit], _ASK_S) == 0
+    active = here and commands.systemctl(["is-active", "--quiet", "--", unit], _ASK_S)[0] == 0
     return ServiceState(here, active, masked(files, unit))
 
 
@@ -76,8 +74,8 @@ def stop(unit: str) -> None:
     Raises:
         OSError: systemd refuses, or takes longer than 45 s.
     """
-    commands.demand([_systemctl(), "--quiet", "--no-ask-password", "mask", "--runtime", "--", unit], _CHANGE_S)
-    commands.demand([_systemctl(), "--quiet", "--no-ask-password", "stop", "--", unit], _CHANGE_S)
+    _demand("mask", "--runtime", unit)
+    _demand("stop", "", unit)
 
 
 def start(unit: str) -> None:
@@ -86,9 +84,10 @@ def start(unit: str) -> None:
     Raises:
         OSError: systemd refuses, or takes longer than 45 s.
     """
-    commands.demand([_systemctl(), "--quiet", "--no-ask-password", "unmask", "--runtime", "--", unit], _CHANGE_S)
-    commands.demand([_systemctl(), "--quiet", "--no-ask-password", "start", "--", unit], _CHANGE_S)
+    _demand("unmask", "--runtime", unit)
+    _demand("start", "", unit)
 
 
-def _systemctl() -> str:
-    return SYSTEMCTL if os.path.exists(SYSTEMCTL) else "/bin/systemctl"
+def _demand(verb: str, option: str, unit: str) -> None:
+    words = [verb, *([option] if option else []), "--quiet", "--no-ask-password", "--", unit]
+    commands.demand(f"systemctl {verb} {unit}", commands.systemctl(words, _CHANGE_S))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from engine import PROJECT, Sim
 
-from tuner.host import grub
+from tuner.host import commands, grub
 from tuner.host.command_line import BootWord, parse
 from tuner.host.files import HostFiles
 from tuner.host.host import Inventory, open_host
@@ -501,7 +501,7 @@ def test_captured_hosts_plan_words_without_a_traceback(sim: Sim, captured_host):
 
 REAL = """
 import os, sys
-from tuner.host import grub
+from tuner.host import commands, grub
 from tuner.host.host import open_host
 syscalls = open_host().syscalls
 grub.make_menu(open("/boot/grub/grub.cfg", "wb"))
@@ -551,7 +551,7 @@ print("staged", len(normal), len(recovery))
 
 def test_the_real_grub_mkconfig_makes_the_menu(tmp_path: Path):
     """In a mount namespace with a /boot and an /etc/default of its own: nothing of this machine is touched."""
-    if not os.path.exists(grub.MKCONFIG):
+    if not os.path.exists(commands.GRUB_MKCONFIG):
         pytest.skip("grub-mkconfig is not installed (package grub-common)")
     boot, default = tmp_path / "boot", tmp_path / "default"
     (boot / "grub").mkdir(parents=True)
