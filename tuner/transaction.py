@@ -117,7 +117,8 @@ class _Run:
 
     def all(self) -> None:
         """Every change that differs, in order."""
-        unsettled = False  # a program that set the same knobs takes them back when it is stopped (tuned does)
+        # tuned takes its own settings back when it is stopped; irqbalance went on moving interrupts since the plan was made
+        unsettled = False
         for n, planned in enumerate(self.changes):
             seen = unsettled and planned.state in ("ok", "ok-rounded")
             change = look(self.inventory, wish_of(planned)) if seen else planned
@@ -127,7 +128,7 @@ class _Run:
             self.at = n
             self._one(n, planned)
             self.at = None
-            unsettled = unsettled or planned.disruption == "service"
+            unsettled = unsettled or planned.knob.startswith("services.")
         self._stop_if_asked()
         # a reset may have moved what was right when the plan was made
         self.changes = [look(self.inventory, wish_of(c)) if c.state in ("ok", "ok-rounded") else c for c in self.changes]
