@@ -70,6 +70,14 @@ def units_under_systemd(check: Check) -> None:
         check("it runs again", systemd.systemctl("is-active", "numad.service") == "active")
         check("without a mask", systemd.systemctl("is-enabled", "numad.service") == "static")
         check("the idle one was never started", systemd.systemctl("is-active", "thermald.service") == "inactive")
+        done = systemd.quietcore("apply", path, "--allow", "service", "--confirm-within", "6s")
+        stopped = systemd.systemctl("is-active", "numad.service")
+        check("stopped for six seconds", (done.returncode, stopped) == (0, "inactive"), done.stderr[-200:])
+        deadline = time.monotonic() + 40
+        while systemd.systemctl("is-active", "numad.service") != "active" and time.monotonic() < deadline:
+            time.sleep(0.5)
+        state = systemd.systemctl("is-active", "numad.service"), systemd.systemctl("is-enabled", "numad.service")
+        check("the undo timer starts it out of its sandbox", state == ("active", "static"), state)
         systemd.systemctl("mask", "--runtime", "numad.service")
         masked = json.loads(systemd.quietcore("plan", path, "--json").stdout)["changes"]
         found = next(c for c in masked if c["target"] == "numad.service")
