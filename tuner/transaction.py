@@ -118,13 +118,18 @@ class _Run:
 
     def all(self) -> None:
         """Every change that differs, in order."""
-        for n, change in enumerate(self.changes):
+        # tuned takes its own settings back when it is stopped; irqbalance went on moving interrupts since the plan was made
+        unsettled = False
+        for n, planned in enumerate(self.changes):
+            seen = unsettled and planned.state in ("ok", "ok-rounded")
+            change = look(self.inventory, wish_of(planned)) if seen else planned
             if change.state != "differs":
                 continue
             self._stop_if_asked()
             self.at = n
-            self._one(n, change)
+            self._one(n, planned)
             self.at = None
+            unsettled = unsettled or planned.knob.startswith("services.")
         self._stop_if_asked()
         # a reset may have moved what was right when the plan was made
         self.changes = [look(self.inventory, wish_of(c)) if c.state in ("ok", "ok-rounded") else c for c in self.changes]
@@ -158,7 +163,8 @@ class _Run:
             self.progress(f"{other.knob} {other.target}: {_shown(other.now)} -> {_shown(other.wanted)}")
             if collateral:
                 self.journal.append({"record": "collateral", "n": place, "settings": collateral})
-            self.journal.append({"record": "write", "n": place})
+            # what outlives a boot must be found after a power cut, too
+            self.journal.append({"record": "write", "n": place}, durable=knob.lasting)
             self.begun.add(place)
         managed = False
         try:

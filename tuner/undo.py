@@ -59,10 +59,12 @@ def undo(host: Host, journal: Journal, transaction: TransactionRecord, reason: s
     if notes.lost is not None and transaction.state in ("confirmed", "degraded", "rolled-back"):
         raise notes.lost
     changes = list(transaction.plan["changes"]) if transaction.plan else []
+    # what was changed at run time ended with its boot
+    places = transaction.started if transaction.boot_id == host.syscalls.boot_id() else lasting(transaction)
     inventory = Inventory(host)
     again = {"residual", "skipped"} if force else {"residual"}
     results: list[Undone] = []
-    for n in sorted(transaction.started, reverse=True):
+    for n in sorted(places, reverse=True):
         already = transaction.undone.get(n)
         if n >= len(changes) or (already is not None and already["result"] not in again):
             continue
@@ -77,6 +79,19 @@ def undo(host: Host, journal: Journal, transaction: TransactionRecord, reason: s
             Undone("journal", printable(journal.path), "residual", f"{notes.lost.strerror}; quietcore recover ends it")
         )
     return results
+
+
+def lasting(transaction: TransactionRecord) -> set[int]:
+    """Places in the plan whose writing was begun, and of which a reboot takes nothing back: words for the next boot."""
+    changes = list(transaction.plan["changes"]) if transaction.plan else []
+    return {n for n in transaction.started if n < len(changes) and _lasts(str(changes[n]["knob"]))}
+
+
+def _lasts(name: str) -> bool:
+    try:
+        return knob_of(name).lasting
+    except KeyError:  # another version's
+        return False
 
 
 def _left(inventory: Inventory, change: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,6 +200,8 @@ def _read_back(inventory: Inventory, knob: Knob, change: Mapping[str, Any]) -> U
 def rollback(host: Host, store: Store, number: int | None, reason: str, force: bool = False) -> tuple[int, list[Undone]] | None:
     """Undoes one transaction, the newest that holds the host if none is named. The caller holds the lock.
 
+    Of an earlier boot's transaction that is what outlives a boot: what it changed at run time is gone.
+
     Returns:
         Its number and how each change ended; None where there is nothing to undo.
 
@@ -193,7 +210,8 @@ def rollback(host: Host, store: Store, number: int | None, reason: str, force: b
         JournalError: its journal cannot be written.
     """
     boot_id = host.syscalls.boot_id()
-    undoable = [t for t in store.unended() if t.state in ("applied", "confirmed", "degraded") and t.boot_id == boot_id]
+    holding = [t for t in store.unended() if t.state in ("applied", "confirmed", "degraded")]
+    undoable = [t for t in holding if t.boot_id == boot_id or lasting(t)]
     if number is None:
         if not undoable:
             return None
@@ -205,7 +223,9 @@ def rollback(host: Host, store: Store, number: int | None, reason: str, force: b
     if transaction.state == "void" or (transaction.state == "rolled-back" and not (force and skipped)):
         return None
     if transaction.boot_id != boot_id:
-        raise Refused(f"transaction {number} is of an earlier boot: what it changed at run time is gone since")
+        if not lasting(transaction):
+            raise Refused(f"transaction {number} is of an earlier boot: what it changed at run time is gone since")
+        undoable = [t for t in undoable if lasting(t)]  # no other stands on words for a boot
     if newer := [t.number for t in undoable if t.number > number and t.state != "degraded"]:
         raise Refused(f"transaction {newer[0]} is newer and stands on it: roll that back first")
     with Journal.reopen(transaction.path) as journal:
@@ -224,6 +244,9 @@ class Recovered:
 def recover(host: Host, store: Store) -> list[Recovered]:
     """Ends every transaction that was cut off: undone in the boot that made it, void in any other.
 
+    What outlives a boot (words for the kernel's command line) is undone in any other boot, too, unless it was confirmed: a host
+    that came up badly with words that nobody confirmed comes up without them the next time.
+
     The caller holds the lock. The decision is made from the journal alone. A transaction that is applied and waits for its
     confirmation is left to its undo timer, unless its time is over.
 
@@ -236,7 +259,7 @@ def recover(host: Host, store: Store) -> list[Recovered]:
     damaged: list[TransactionRecord] = []
     for transaction in sorted(store.unended(), key=lambda t: t.number):
         if transaction.begin and transaction.boot_id != boot_id:
-            ended.append(_void(transaction))
+            ended += _of_earlier_boot(host, store, transaction)
         elif transaction.state == "damaged":
             damaged.append(transaction)
         elif reason := _why_undo(transaction, host.syscalls.boottime_ns()):
@@ -250,11 +273,20 @@ def recover(host: Host, store: Store) -> list[Recovered]:
     return ended
 
 
-def _void(transaction: TransactionRecord) -> Recovered:
+def _of_earlier_boot(host: Host, store: Store, transaction: TransactionRecord) -> list[Recovered]:
+    """Ends a transaction of another boot; one that holds words for every boot, and was confirmed, goes on holding them."""
+    number = transaction.number
     # a power cut may leave anything behind the last durable record: of another boot, none of it matters any more
     with Journal.reopen(transaction.path) as journal:
-        journal.append({"record": "void", "reason": "made before this boot"}, durable=True)
-    return Recovered(transaction.number, "void: what it changed at run time ended with its boot")
+        transaction = store.get(number)
+        if not lasting(transaction):
+            journal.append({"record": "void", "reason": "made before this boot"}, durable=True)
+            return [Recovered(number, "void: what it changed at run time ended with its boot")]
+        if transaction.state in ("confirmed", "degraded"):
+            return []
+        undone = undo(host, journal, transaction, "not confirmed before the reboot")
+    verdict = "degraded" if any(u.residual for u in undone) else "rolled back"
+    return [Recovered(number, f"{verdict}: it was not confirmed before the reboot", tuple(undone))]
 
 
 def _why_undo(transaction: TransactionRecord, now_ns: int) -> str:

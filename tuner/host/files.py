@@ -10,6 +10,7 @@ Facts that shape it (Documentation/filesystems, fs/kernfs, fs/proc, and measured
   old length, so that a kill can leave the old value or the new one and nothing else.
 """
 
+import contextlib
 import errno
 import os
 import stat
@@ -168,6 +169,44 @@ class HostFiles:
         if self.real:
             raise ValueError("the files of this machine's kernel cannot be replaced")
         replace_content(self._inside(name), content.encode("utf-8", "surrogateescape"))
+
+    def place(self, name: str, content: bytes, mode: int = 0o644) -> None:
+        """Puts a file of settings on the disk, whole: a new one beside it that takes its name, both synchronised.
+
+        Never for files of a kernel. A power cut leaves the old file or the new one.
+        """
+        path = self._inside(name)
+        fresh = f"{path}.quietcore-new"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(fresh)
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+        try:
+            os.fchmod(fd, mode)  # whatever the umask says
+            with os.fdopen(fd, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(fresh, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(fresh)
+            raise
+        self._synchronise(path)
+
+    def discard(self, name: str) -> None:
+        """Takes a file of settings from the disk; none is there to take: nothing happens."""
+        path = self._inside(name)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+            self._synchronise(path)
+
+    @staticmethod
+    def _synchronise(path: str) -> None:
+        fd = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
     def make_directory(self, name: str) -> None:
         """Makes one directory (a cgroup). An existing one is an OSError with EEXIST."""

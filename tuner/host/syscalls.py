@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from tuner.host import netlink
+from tuner.host import grub, irqbalance, netlink, services
 from tuner.host.cpulist import CpuSet
 from tuner.host.dma_latency import MISC, DmaLatency, Holders
 from tuner.host.driver_statistics import DriverStatistics, read_statistics
@@ -35,7 +35,7 @@ from tuner.host.files import HostFiles
 from tuner.host.interface_ioctl import ethtool_request as _request
 from tuner.host.nic_syscalls import LinuxNicSyscalls, NicSyscalls
 from tuner.host.nics import valid_name
-from tuner.host.threads import Thread, cgroup_of, read_thread, thread_ids
+from tuner.host.threads import Thread, cgroup_of, process_named, read_thread, thread_ids
 
 T = TypeVar("T")
 
@@ -132,6 +132,30 @@ class Syscalls(NicSyscalls, Protocol):
 
     def release_dma_latency(self) -> None:
         """Ends that process, whatever it held."""
+
+    def service_state(self, unit: str) -> services.ServiceState:
+        """One unit of systemd; EOPNOTSUPP where systemd is not PID 1."""
+
+    def stop_service(self, unit: str) -> None:
+        """Masks a unit until the next boot and stops it."""
+
+    def start_service(self, unit: str) -> None:
+        """Takes that mask away and starts it."""
+
+    def irqbalance_bans(self) -> irqbalance.Bans | None:
+        """What irqbalance leaves alone, None where it does not run; EPERM: it answers root alone."""
+
+    def set_irqbalance_bans(self, cpus: CpuSet, irqs: frozenset[int]) -> None:
+        """Makes irqbalance leave just these alone; ESRCH: it does not run. The CPUs follow at its next round."""
+
+    def boot_menu(self) -> grub.BootMenu:
+        """The boot loader, and the words that the next kernel will get."""
+
+    def set_boot_words(self, content: str) -> None:
+        """Makes our file of words for the next boot hold ``content``, and the boot menu follow."""
+
+    def release_boot_words(self, content: str | None) -> None:
+        """Puts back what that file held, or that it was not there, and takes the words out of the boot menu."""
 
     def boot_id(self) -> str:
         """A name of this boot: nothing applied at run time outlives it."""
@@ -303,6 +327,44 @@ class LinuxSyscalls(LinuxNicSyscalls):
 
     def _holders(self) -> Holders:
         return Holders(self.boot_id(), known=self._files.exists(MISC))
+
+    def service_state(self, unit: str) -> services.ServiceState:
+        """See Syscalls."""
+        if not services.has_systemd(self._files):
+            raise OSError(errno.EOPNOTSUPP, "systemd is not PID 1 here", services.BOOTED)
+        return services.read_service(self._files, unit)
+
+    def stop_service(self, unit: str) -> None:
+        """See Syscalls."""
+        services.stop(unit)
+
+    def start_service(self, unit: str) -> None:
+        """See Syscalls."""
+        services.start(unit)
+
+    def irqbalance_bans(self) -> irqbalance.Bans | None:
+        """See Syscalls."""
+        pid = process_named(self._files, "irqbalance")
+        return irqbalance.read_bans(pid) if pid else None
+
+    def set_irqbalance_bans(self, cpus: CpuSet, irqs: frozenset[int]) -> None:
+        """See Syscalls."""
+        pid = process_named(self._files, "irqbalance")
+        if not pid:
+            raise ProcessLookupError(errno.ESRCH, "irqbalance does not run")
+        irqbalance.set_bans(pid, cpus, irqs)
+
+    def boot_menu(self) -> grub.BootMenu:
+        """See Syscalls."""
+        return grub.read_menu(self._files)
+
+    def set_boot_words(self, content: str) -> None:
+        """See Syscalls."""
+        grub.stage(self._files, content, grub.make_menu, grub.check_menu)
+
+    def release_boot_words(self, content: str | None) -> None:
+        """See Syscalls."""
+        grub.unstage(self._files, content)
 
     def boot_id(self) -> str:
         """See Syscalls."""

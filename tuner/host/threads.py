@@ -88,6 +88,16 @@ def cgroup_of(files: HostFiles, pid: int) -> str:
     return "/"
 
 
+def process_named(files: HostFiles, name: str) -> int:
+    """The lowest number of a process with that name (its first 15 bytes are what the kernel keeps), 0 where none has it.
+
+    Kernel threads and zombies have no command line, and do not count.
+    """
+    numbers = sorted(int(entry) for entry in files.entries("/proc") if is_number(entry))
+    named = (pid for pid in numbers if files.optional(f"/proc/{pid}/comm") == name[:15])
+    return next((pid for pid in named if files.optional(f"/proc/{pid}/cmdline")), 0)
+
+
 def current_cpu() -> int:
     """The CPU on which the caller runs at this moment: sched_getcpu(3)."""
     return int(ctypes.CDLL(None).sched_getcpu())

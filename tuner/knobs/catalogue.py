@@ -5,6 +5,7 @@ stack is tuned. Source of the order: drivers re-create interrupts on ring change
 """
 
 from tuner.knobs import (
+    boot,
     channels,
     clock,
     coalesce,
@@ -15,6 +16,7 @@ from tuner.knobs import (
     interface,
     irq,
     irq_queues,
+    irqbalance,
     isolation,
     link,
     memory,
@@ -27,6 +29,7 @@ from tuner.knobs import (
     queue_cpus,
     rings,
     rss,
+    services,
     steering,
     sysctl_special,
 )
@@ -34,6 +37,7 @@ from tuner.knobs.knob import Knob
 from tuner.language.entry import Entry, Family
 
 FAMILIES: tuple[Family, ...] = (
+    services.FAMILY,
     channels.FAMILY,
     rings.FAMILY,
     features.FAMILY,
@@ -43,6 +47,7 @@ FAMILIES: tuple[Family, ...] = (
     steering.FAMILY,
     coalesce.FAMILY,
     hwtstamp.FAMILY,
+    irqbalance.FAMILY,
     irq.FAMILY,
     irq_queues.FAMILY,
     queue_cpus.FAMILY,
@@ -58,6 +63,7 @@ FAMILIES: tuple[Family, ...] = (
     sysctl_special.FAMILY,
     nic_stack.FAMILY,  # what is in force there is made of the sysctls of all interfaces, too
     cpus.FAMILY,  # last: all else is set, and put back, while all CPUs are there
+    boot.FAMILY,
 )
 KNOBS: tuple[Knob, ...] = tuple(knob for family in FAMILIES for knob in family.knobs)
 ENTRIES: tuple[Entry, ...] = tuple(entry for family in FAMILIES for entry in family.entries)

@@ -97,6 +97,7 @@ class Knob(Protocol):
         disruption: what writing it disturbs, at worst, on a usual driver.
         resets: writing it makes the driver forget other settings of the device, which are put back at once.
         privilege: what writing it takes.
+        lasting: what is written outlives a boot, and so is undone after one.
     """
 
     family: ClassVar[str]
@@ -104,6 +105,7 @@ class Knob(Protocol):
     privilege: ClassVar[str] = "root"
     disruption: ClassVar[Disruption] = "none"
     resets: ClassVar[bool] = False
+    lasting: ClassVar[bool] = False
 
     def read(self, inventory: Inventory, identity: str) -> Reading:
         """The setting as it is. Opens nothing for writing."""

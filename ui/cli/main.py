@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "recover": ("ui.cli.recover", "end what a crash or a power cut left in the middle"),
     "verify": ("ui.cli.verify", "every setting of a profile: asked for, in effect, or not"),
     "suggest": ("ui.cli.suggest", "a commented profile for this host, from its topology and NICs"),
+    "doctor": ("ui.cli.doctor", "who else writes this host's knobs, and what its settings contradict, each with its remedy"),
     "history": ("ui.cli.history", "all transactions of this host"),
     "explain": ("ui.cli.explain", "what a knob is, what it is worth, and how it stands here"),
     "simulate": ("ui.cli.simulate", "write a simulated host to try everything on"),
@@ -38,7 +39,7 @@ EXIT_STATUS = """\
 exit status:
   0  done; the host is as wanted
   1  error: bad usage, bad input, I/O; nothing was changed
-  2  the host differs from the profile (plan, verify)
+  2  the host differs from the profile (plan, verify); something was found (doctor)
   3  as wanted, but for what needs a reboot
   4  refused: locked, a transaction pending, a disruption that was not allowed, a conflict; nothing was changed
   5  failed and rolled back: the host is as before

@@ -12,8 +12,9 @@ from ui.cli.undone import print_undone, undone_records
 def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments: none of its own."""
     parser.epilog = (
-        "Decides from the journals alone: what was cut off in this boot is undone; of an earlier boot nothing is left to undo. "
-        "apply and rollback do the same before they start."
+        "Decides from the journals alone: what was cut off in this boot is undone; of an earlier boot nothing is left to undo "
+        "but words for the kernel's command line that nobody confirmed: they are taken away. apply and rollback do the same "
+        "before they start."
     )
 
 

@@ -18,7 +18,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="put back also what somebody else changed since")
     parser.epilog = (
         "What somebody else changed since it was applied is left alone and listed. What could not be put back is listed, too, "
-        "and tried again by the next rollback of that transaction. Exit status 6 where something is left."
+        "and tried again by the next rollback of that transaction. Of an earlier boot's transaction the words for the kernel's "
+        "command line are taken away. Exit status 6 where something is left."
     )
 
 

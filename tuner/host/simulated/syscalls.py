@@ -16,9 +16,12 @@ from tuner.host.dma_latency import DmaLatency
 from tuner.host.driver_statistics import DriverStatistics
 from tuner.host.ethtool_values import CHANNELS, Feature, Value, Values
 from tuner.host.files import HostFiles
+from tuner.host.grub import BootMenu, read_menu, unstage
+from tuner.host.irqbalance import Bans
 from tuner.host.netlink import Messages
 from tuner.host.nics import valid_name
-from tuner.host.simulated import nic_values
+from tuner.host.services import ServiceState
+from tuner.host.simulated import grub, nic_values, services
 from tuner.host.simulated.cgroups import ROOT
 from tuner.host.simulated.documents import Document, change_document, read_document
 from tuner.host.simulated.kernel import SimulatedKernel
@@ -173,6 +176,40 @@ class SimulatedSyscalls(SimulatedNicSyscalls):
     def release_dma_latency(self) -> None:
         """See Syscalls."""
         change_document(self._dma_latency(), lambda document: document.update(held_us=None))
+
+    def service_state(self, unit: str) -> ServiceState:
+        """See Syscalls."""
+        return services.read_service(self._files, unit)
+
+    def stop_service(self, unit: str) -> None:
+        """See Syscalls."""
+        services.set_active(self._files, unit, active=False)
+
+    def start_service(self, unit: str) -> None:
+        """See Syscalls."""
+        services.set_active(self._files, unit, active=True)
+
+    def irqbalance_bans(self) -> Bans | None:
+        """See Syscalls."""
+        return services.read_bans(self._files)
+
+    def set_irqbalance_bans(self, cpus: CpuSet, irqs: frozenset[int]) -> None:
+        """See Syscalls."""
+        services.set_bans(self._files, cpus, irqs)
+
+    def boot_menu(self) -> BootMenu:
+        """See Syscalls."""
+        return read_menu(self._files)
+
+    def set_boot_words(self, content: str) -> None:
+        """See Syscalls."""
+        if self._kernel is None:
+            raise OSError(errno.EOPNOTSUPP, "files have no grub-mkconfig", str(self._files.root))
+        grub.stage(self._files, content)
+
+    def release_boot_words(self, content: str | None) -> None:
+        """See Syscalls."""
+        unstage(self._files, content)
 
     def boot_id(self) -> str:
         """See Syscalls."""

@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 
 from tuner.host.cpulist import format_list, format_mask
-from tuner.host.simulated import counters, noise, tree_cpus, tree_devices, tree_irqs, tree_power, tree_threads
+from tuner.host.simulated import counters, grub, noise, services, tree_cpus, tree_devices, tree_irqs, tree_power, tree_threads
 from tuner.host.simulated.settings import SYSCTLS
 from tuner.host.simulated.shape import HOSTNAME, MARKER, RELEASE, Shape, interrupts, marker_text, nics
 from tuner.host.simulated.writer import TreeWriter
@@ -67,6 +67,8 @@ def _write_parts(tree: TreeWriter, shape: Shape) -> None:
     tree_irqs.write_irqs(tree, shape)
     tree_threads.write_threads(tree, shape)
     noise.write_noise(tree, shape)
+    services.write_services(tree)
+    grub.write_menu(tree)
     _write_settings(tree, shape)
     _write_counters(tree, shape)
     _write_texts(tree, shape)
