@@ -30,6 +30,7 @@ default = "housekeeping"
 cores = "rx"
 kernel_threads = "housekeeping"
 workqueues = "housekeeping"
+workqueue_masks = "housekeeping"
 watchdog = "housekeeping"
 [noise]
 ignore_corrected_errors = true

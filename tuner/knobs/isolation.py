@@ -7,7 +7,7 @@ from tuner.knobs.cpuset_v1 import CpusetV1, has_cpuset_v1, overlapping
 from tuner.knobs.partition import CGROUP, Partition, has_partitions, torn, wanted_text
 from tuner.knobs.threads import KernelThreads, UserThreads
 from tuner.knobs.watchdog import Watchdog
-from tuner.knobs.workqueue import WorkqueueMasks, Workqueues
+from tuner.knobs.workqueue import WorkqueueMasks, Workqueues, has_global_mask
 from tuner.language.entry import Entry, Family
 from tuner.language.request import Request
 from tuner.language.values import Cores
@@ -16,6 +16,7 @@ from tuner.profile import Setting
 
 def _ask(request: Request) -> None:
     _watchdog(request)
+    _masks(request)
     setting = request.profile.get("isolation", "cores")
     if setting is None:
         for place, orphan in request.profile.below("isolation").items():
@@ -36,7 +37,6 @@ def _ask(request: Request) -> None:
     if workqueues is not None:
         cpus = format_list(request.cpus(workqueues))
         request.wish("isolation.workqueues", "host", "unbound", cpus, workqueues)
-        request.wish("isolation.workqueue_masks", "host", "each", cpus, workqueues)
 
 
 def _set_apart(request: Request, isolated: CpuSet, setting: Setting) -> None:
@@ -57,6 +57,15 @@ def _set_apart(request: Request, isolated: CpuSet, setting: Setting) -> None:
                 f"process {pid} ({printable(name)}) has threads pinned to CPU {where} and others elsewhere: the partition "
                 "would take its CPUs away; stop it, or unpin it, and start it inside the partition afterwards"
             )
+
+
+def _masks(request: Request) -> None:
+    """Masks of single workqueues: asked for, or all that there is before 4.1, where no mask bounds them all."""
+    setting = request.profile.get("isolation", "workqueue_masks")
+    if setting is None and not has_global_mask(request.inventory.host.files):
+        setting = request.profile.get("isolation", "workqueues")
+    if setting is not None and (cpus := request.cpus(setting)):
+        request.wish("isolation.workqueue_masks", "host", "each", format_list(cpus), setting)
 
 
 def _watchdog(request: Request) -> None:
@@ -109,6 +118,7 @@ FAMILY = Family(
         ),
         Entry(("isolation", "kernel_threads"), Cores('"housekeeping"'), "where kernel threads go that are bound to no CPU"),
         Entry(("isolation", "workqueues"), Cores('"housekeeping"'), "where unbound work of the kernel runs"),
+        Entry(("isolation", "workqueue_masks"), Cores('"housekeeping"'), "the same for workqueues with a mask of their own"),
         Entry(("isolation", "watchdog"), Cores('"housekeeping"'), "where the lockup detector has its timer"),
     ),
     _ask,

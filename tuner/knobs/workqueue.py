@@ -9,10 +9,16 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from tuner.host.cpulist import format_list, format_mask, parse_list, parse_mask
+from tuner.host.files import HostFiles
 from tuner.host.host import Inventory
 from tuner.knobs.knob import About, Json, Knob, Reading, State, Unsupported
 
 _BASE = "/sys/devices/virtual/workqueue"
+
+
+def has_global_mask(files: HostFiles) -> bool:
+    """Whether one mask bounds all unbound workqueues (4.1)."""
+    return files.exists(f"{_BASE}/cpumask")
 
 
 class Workqueues(Knob):

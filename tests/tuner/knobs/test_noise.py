@@ -131,6 +131,16 @@ def test_each_workqueue_with_a_mask_is_kept_within_and_gets_its_own_back(sim: Si
     knob.restore(inventory, "each", found.saved)
 
 
+def test_masks_of_single_workqueues_are_set_where_asked_for_or_where_there_is_no_other(sim: Sim) -> None:
+    cores = '[isolation]\ncores = "2-3"\nworkqueues = "0-1"\n'
+    assert "isolation.workqueue_masks" not in {c.knob for c in sim.plan(sim.profile(cores)).changes}
+    for name in ("cpumask", "cpumask_requested"):  # as 3.10 has it
+        (Path(sim.root) / f"sys/devices/virtual/workqueue/{name}").unlink()
+    changes = {c.knob: c for c in sim.plan(sim.profile(cores)).changes}
+    assert changes["isolation.workqueues"].state == "unsupported"
+    assert (changes["isolation.workqueue_masks"].wanted, changes["isolation.workqueue_masks"].state) == ("0-1", "differs")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_this_kernels_watchdog_and_workqueues_are_written_and_put_back() -> None:
     inventory = Inventory(open_host())
