@@ -110,7 +110,15 @@ class _Checker:
             self.fault(place, "not a table", hint if bound else self.elsewhere(place) or hint)
         else:
             for key, each in value.items():
-                self.walk((*place, key), each)
+                self.below(place, key, each)
+
+    def below(self, place: Place, key: str, value: object) -> None:
+        """One key of a table; iommu.passthrough = 1 without quotes is a table in TOML, and a word of the kernel's."""
+        if isinstance(value, dict) and value and any(word.startswith(f"{key}.") for word in words_below(place)):
+            for more, each in value.items():
+                self.below(place, f"{key}.{more}", each)
+        else:
+            self.walk((*place, key), value)
 
     def unknown(self, place: Place, what: str, known: Iterable[str]) -> None:
         hint = meant(place[-1], known)

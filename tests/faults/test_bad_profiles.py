@@ -201,9 +201,11 @@ def numbers() -> Iterator[tuple[str, int]]:
     for entry in ENTRIES:
         inner = entry.kind.inner if isinstance(entry.kind, PerCpu) else entry.kind
         kinds = inner.keys.items() if isinstance(inner, Table) else [("", inner)]
+        within = ["0"] if isinstance(entry.kind, PerCpu) and isinstance(inner, Table) else []
         for key, kind in kinds:
             if isinstance(kind, Whole):
-                dotted = ".".join("feed" if word == PART else word for word in (*entry.place, *([key] if key else [])))
+                words = (*entry.place, *within, *([key] if key else []))
+                dotted = ".".join("feed" if word == PART else word for word in words)
                 yield from ((dotted, number) for number in (kind.low - 1, kind.high + 1, -(1 << 64), 10**40))
 
 

@@ -12,13 +12,15 @@ from tuner.cores import CoreSetError
 from tuner.host.cpulist import CpuSet, format_list, parse_list
 from tuner.host.host import Inventory
 from tuner.host.irqbalance import Bans
+from tuner.host.irqs import Irq
+from tuner.host.nics import Nic
 from tuner.host.text import is_number
+from tuner.knobs.channels import queues_to_come
 from tuner.knobs.knob import About, Json, Knob, Reading, State
 from tuner.knobs.services import wish_stopped
 from tuner.language.entry import Entry, Family
 from tuner.language.request import Request
 from tuner.language.values import Word
-from tuner.profile import Place, Setting
 
 # It takes CPUs into account at its next round; a kernel that is busy may make that late.
 _ROUND_S, _LATE_S, _LOOK_S = 30, 2.0, 0.1
@@ -28,8 +30,8 @@ _PLACED = ("rx", "tx", "app")
 class IrqbalanceBans(Knob):
     """CPUs and interrupts that irqbalance leaves alone; the identity is always ``irqbalance``.
 
-    A value is ``{"cpus": CPU list, "irqs": [identity]}``, None where it does not run. Wanted is the least: what is banned
-    besides stays banned.
+    A value is ``{"cpus": CPU list, "irqs": [identity]}``, None where it does not run; the interrupt of a queue is there by
+    (NIC, queue), too, since another number of channels makes others of it. Wanted is the least: what is banned stays so.
     """
 
     family: ClassVar[str] = "services.irqbalance_bans"
@@ -88,7 +90,9 @@ class IrqbalanceBans(Knob):
     @staticmethod
     def _set(inventory: Inventory, cpus: CpuSet, irqs: list[str]) -> None:
         syscalls = inventory.host.syscalls
-        numbers = {irq.number for irq in (inventory.irq(identity) for identity in irqs) if irq is not None}
+        inventory.refresh()  # channels and rings may have been changed since the interrupts were read
+        wanted = set(irqs)
+        numbers = {irq.number for irq in inventory.irqs if wanted & set(_names(inventory, irq))}
         numbers |= {int(each[3:]) for each in irqs if each.startswith("irq") and is_number(each[3:])}
         syscalls.set_irqbalance_bans(cpus, frozenset(numbers))
         before = syscalls.irqbalance_bans()
@@ -98,15 +102,25 @@ class IrqbalanceBans(Knob):
 
 
 def _value(inventory: Inventory, bans: Bans) -> Json:
-    identities = {irq.number: irq.identity for irq in inventory.irqs}
-    return {
-        "cpus": format_list(bans.cpus),
-        "irqs": sorted(identities.get(number, f"irq{number}") for number in bans.irqs),
-    }
+    names = {irq.number: _names(inventory, irq) for irq in inventory.irqs}
+    banned = {name for number in bans.irqs for name in names.get(number, (f"irq{number}",))}
+    return {"cpus": format_list(bans.cpus), "irqs": sorted(banned)}
 
 
-def _ask(request: Request, place: Place, setting: Setting) -> None:
-    del place
+def _names(inventory: Inventory, irq: Irq) -> tuple[str, ...]:
+    """Its identity, and for the interrupt of a queue which one that is."""
+    nic = inventory.nic(irq.device) if irq.queue is not None and irq.receives else None
+    return (irq.identity,) if nic is None or irq.queue is None else (irq.identity, _queue(nic, irq.queue))
+
+
+def _queue(nic: Nic, queue: int) -> str:
+    return f"{nic.identity} queue {queue}"
+
+
+def _ask(request: Request) -> None:
+    setting = request.profile.get("services", "irqbalance")
+    if setting is None:
+        return
     word = request.first(setting, setting.value, None)
     if word == "stop":
         wish_stopped(request, "irqbalance.service", setting)
@@ -126,8 +140,12 @@ def _ask(request: Request, place: Place, setting: Setting) -> None:
         request.fault(setting, "has no cores to keep irqbalance from", "name isolation.cores, or a core set rx, tx or app")
         return
     parts = [key[0] for key in request.profile.below("irq") if key != ("default",)]
-    nics = {request.bindings[part] for part in parts}
-    irqs = sorted(irq.identity for irq in request.inventory.irqs if irq.device in nics and irq.receives and not irq.managed)
+    irqs: list[str] = []
+    for nic in {request.bindings[part]: request.nic(part) for part in parts}.values():
+        own = [irq for irq in request.inventory.irqs if irq.device == nic.name and irq.receives and not irq.managed]
+        coming = queues_to_come(request, nic)
+        queues = sorted({irq.queue for irq in own if irq.queue is not None}) if coming is None else range(coming)
+        irqs += [_queue(nic, queue) for queue in queues] or [irq.identity for irq in own]
     wanted = {"cpus": format_list(cpus), "irqs": irqs}
     request.wish(IrqbalanceBans.family, "irqbalance", "irqbalance", wanted, setting)
 
@@ -140,7 +158,8 @@ FAMILY = Family(
             ("services", "irqbalance"),
             Word(("stop", "ban", "leave")),
             "stop it, or keep it from isolated and rx cores and from the queues that [irq] places",
-            _ask,
+            knobs=("services.irqbalance_bans", "services.stopped"),
         ),
     ),
+    _ask,
 )
