@@ -31,6 +31,7 @@ _NOT_NAMED = frozenset(
     {"uevent", "rescan", "remove", "reset", "bind", "unbind", "drivers_probe", "config", "rom", "vpd", "resource"}
     | {"new_id", "remove_id", "ns_last_pid", "trigger", "usermodehelper"}
 )
+_MEASURED = ("/byte_queue_limits/limit", "/byte_queue_limits/inflight")  # writable, and the kernel's own figures all the same
 _SHOWN = ("effective_affinity", "effective_affinity_list")
 _LIMIT = 4096
 
@@ -52,9 +53,15 @@ def settings(host: Host) -> dict[str, str]:
         found |= {f"{base}/{name}": _read(f"{base}/{name}", True) or "" for name in names}
     found |= _of_nics(host)
     for thread in host.syscalls.threads():
-        if thread.movable and not thread.name.startswith("kworker"):
+        if thread.movable and not thread.name.startswith("kworker") and not _ended(thread.tid):
             found[f"thread {thread.tid}:{thread.start_ticks} {thread.name}"] = format_list(thread.allowed)
     return found
+
+
+def _ended(tid: int) -> bool:
+    """Whether a process has ended and only waits for its parent: nobody can bind it to a CPU any more."""
+    text = _read(f"/proc/{tid}/stat", True) or ""
+    return text.rpartition(")")[2].split()[:1] == ["Z"]
 
 
 def _of_nics(host: Host) -> dict[str, str]:
@@ -94,7 +101,7 @@ def differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
     for key in sorted(before.keys() | after.keys()):
         if key.startswith("thread ") and (key not in before or key not in after):
             continue
-        if "/effective_affinity" in key:
+        if "/effective_affinity" in key or key.endswith(_MEASURED):
             continue  # moves with the next interrupt, inside the affinity that is compared
         if before.get(key) != after.get(key):
             found.append(f"{key}: {before.get(key)} -> {after.get(key)}")
