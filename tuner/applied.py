@@ -21,5 +21,5 @@ def _wish(record: Mapping[str, Any]) -> Wish:
         identity=str(record["identity"]),
         wanted=record["wanted"],
         why=str(record["why"]),
-        options=record["options"],
+        options=record.get("options", {}),
     )

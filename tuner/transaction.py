@@ -250,8 +250,13 @@ def _begin_record(host: Host, plan: Plan) -> dict[str, Any]:
     }
 
 
+_OFTEN_EMPTY = frozenset({"error", "note", "irreversible", "options"})
+
+
 def _journaled(change: Change) -> dict[str, Any]:
-    return change.to_json() | {"identity": change.identity, "options": dict(change.options)}
+    """As short as it can be: a journal is synced to the disk before anything is written, and holds hundreds of these."""
+    whole = change.to_json() | {"identity": change.identity, "options": dict(change.options)}
+    return {key: value for key, value in whole.items() if key not in _OFTEN_EMPTY or value}
 
 
 def _shown(value: object) -> str:

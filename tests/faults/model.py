@@ -14,7 +14,7 @@ from io import StringIO
 from typing import Any
 from unittest import mock
 
-from engine import MEMORY, Sim, Tree, tree_of
+from engine import MEMORY, RECEIVER, Sim, Tree, tree_of
 from hypothesis.stateful import RuleBasedStateMachine, initialize
 from port import Faults, die, faulty, in_child
 
@@ -75,7 +75,7 @@ class Model(RuleBasedStateMachine):
         self.place = tempfile.mkdtemp(prefix="quietcore-machine-", dir=MEMORY)
         self.sim = Sim(f"{self.place}/host", f"{self.place}/state", before)
         subprocess.run(["cp", "-a", self.template, self.sim.root], check=True)
-        self.paths = {name: self.sim.profile(text, name) for name, text in PROFILES.items()} | {"feed-handler": "feed-handler"}
+        self.paths = {name: self.sim.profile(text, name) for name, text in PROFILES.items()} | {"feed-handler": RECEIVER}
         self.clock_ns, self.boots, self.faults = 1000 * SECOND, 0, Faults()
         self.holding: list[Txn] = []
         self.past: dict[int, Txn] = {}

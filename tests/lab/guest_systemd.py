@@ -51,7 +51,7 @@ class Systemd:
 
     def __init__(self) -> None:
         group = pathlib.Path("/sys/fs/cgroup/lab-systemd")
-        group.mkdir()
+        group.mkdir(exist_ok=True)
         command = ["unshare", "--pid", "--fork", "--mount", "--cgroup", "--ipc", "--mount-proc", "bash", "-c", START]
 
         def enter() -> None:

@@ -14,6 +14,7 @@ NEWER = ("--qemu", "bpo", "--kernel", "bpo")
 GUESTS: dict[str, tuple[str, ...]] = {  # with what it asks of the lab
     "guest.py": (),
     "guest_profiles.py": (),
+    "guest_knobs.py": (),
     "guest_stamps.py": (*NEWER, "--nics", "igb,vio", "--append", "iomem=relaxed"),
 }
 TIMEOUT_S = 600

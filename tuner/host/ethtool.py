@@ -8,8 +8,10 @@ Features are missing on purpose: the core keeps those that were asked for and ap
 (netdev_update_features), so no driver can forget them.
 """
 
+import base64
 import errno
 import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,6 +35,7 @@ BLOCKS = {
     "coalesce": Block(0x0E, 0x0F, 88),  # struct ethtool_coalesce
 }
 INDIRECTION = "rss_indirection"
+_PACKED = "zlib:"  # a table says the same few numbers over and over, and is kept with each change of the NIC
 _GRXFHINDIR, _SRXFHINDIR = 0x38, 0x39
 _TABLE_LIMIT = 4096  # entries; the largest table in the kernel's drivers has 2048
 _ABSENT = (errno.EOPNOTSUPP, errno.EINVAL)
@@ -70,7 +73,16 @@ def _read_table(request: Request) -> str:
         if error.errno not in _ABSENT:
             raise
         return ""
-    return answer[8 : 8 + 4 * entries].hex()
+    return _PACKED + base64.b85encode(zlib.compress(answer[8 : 8 + 4 * entries], 9)).decode()
+
+
+def _content(text: str) -> bytes:
+    if not text.startswith(_PACKED):
+        return bytes.fromhex(text)
+    try:
+        return zlib.decompressobj().decompress(base64.b85decode(text.removeprefix(_PACKED)), 4 * _TABLE_LIMIT + 1)
+    except zlib.error as error:
+        raise ValueError(f"not a packed table: {error}") from error
 
 
 def write_block(request: Request, name: str, text: str) -> None:
@@ -80,7 +92,7 @@ def write_block(request: Request, name: str, text: str) -> None:
         ValueError: no such block, or not one of its size.
         OSError: the driver refuses it.
     """
-    content = bytes.fromhex(text)
+    content = _content(text)
     if name == INDIRECTION:
         entries, rest = divmod(len(content), 4)
         if rest or not 0 < entries <= _TABLE_LIMIT:

@@ -5,10 +5,12 @@ vmxnet3), which set coalescing, indirection table or queue attributes to their d
 net/core/dev.c, which drops XPS maps when the number of queues changes.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple
 from typing import ClassVar
 
+from tuner.host.cpulist import format_list, parse_list
 from tuner.host.files import HostFiles
 from tuner.host.flow_rules import Flow
 from tuner.host.host import Inventory
@@ -29,7 +31,7 @@ class DeviceSettings(Knob):
     ``but`` are blocks that the change at hand sets itself, or that follow from it: they are not kept around it.
 
     A reading is ``{"driver": {name: text}, "files": {value: [name below /sys/class/net/IF]}, "rules": [flow rule]}``; the files
-    are grouped by value, since most of a NIC's hundreds of attributes are alike and a journal shall stay small.
+    are grouped by value, and queues that have the same one are told as a range, since a journal shall stay small.
     """
 
     family: ClassVar[str] = "nic.settings"
@@ -49,7 +51,8 @@ class DeviceSettings(Knob):
             value = files.optional(f"/sys/class/net/{nic.name}/{name}")
             if value is not None:
                 grouped.setdefault(value, []).append(name)
-        now = {"driver": self._driver(inventory, nic.name), "files": grouped, "rules": flow_rules(inventory, nic.name)}
+        packed = {value: _packed(names) for value, names in grouped.items()}
+        now = {"driver": self._driver(inventory, nic.name), "files": packed, "rules": flow_rules(inventory, nic.name)}
         return Reading(now=now, effective=None)
 
     def compare(self, reading: Reading, wanted: Json) -> State:
@@ -181,8 +184,32 @@ def attributes(files: HostFiles, ifname: str) -> list[str]:
     return [name for name in names if files.writable_by_owner(f"{base}/{name}")]
 
 
+_QUEUE = re.compile(r"queues/([rt]x)-(\d+)/(.*)")
+_QUEUES = re.compile(r"queues/([rt]x)-\{([0-9,-]+)\}/(.*)")
+
+
+def _packed(names: Iterable[str]) -> list[str]:
+    """The same attribute of several queues as one name: ``queues/rx-{0-7}/rps_cpus``."""
+    plain: list[str] = []
+    queues: dict[tuple[str, str], set[int]] = {}
+    for name in names:
+        match = _QUEUE.fullmatch(name)
+        if match is None:
+            plain.append(name)
+        else:
+            queues.setdefault((match[1], match[3]), set()).add(int(match[2]))
+    return plain + [f"queues/{kind}-{{{format_list(frozenset(each))}}}/{leaf}" for (kind, leaf), each in queues.items()]
+
+
+def _unpacked(name: str) -> Iterable[str]:
+    match = _QUEUES.fullmatch(name)
+    if match is None:
+        return (name,)
+    return (f"queues/{match[1]}-{queue}/{match[3]}" for queue in sorted(parse_list(match[2])))
+
+
 def _by_name(grouped: Mapping[str, list[str]]) -> dict[str, str]:
-    return {name: value for value, names in grouped.items() for name in names}
+    return {each: value for value, names in grouped.items() for name in names for each in _unpacked(name)}
 
 
 _AROUND = (AroundChannels(), AroundCoalesce(), AroundPause(), AroundPrivateFlags())

@@ -81,7 +81,6 @@ def only(sim: Sim, path: str):
         ('amd_iommu = "on"', "boot.amd_iommu: unknown word 'on' (known: off, fullflush)"),
         ('tsc = "reliable quiet"', "boot.tsc: unknown word 'reliable quiet'"),
         ('init = "/bin/sh"', "boot.init: unknown key"),
-        ("processor.max_cstate = 1", "boot.processor: unknown key (did you mean processor.max_cstate?)"),
     ],
 )
 def test_what_no_profile_can_say(sim: Sim, line: str, fault: str):

@@ -12,7 +12,7 @@ from tuner.host.simulated.writer import TreeWriter
 FLOW_TABLE_SIZE = 2046  # (1024 << fdir_pballoc) - 2 of ixgbe, its smallest
 CONF = "/proc/sys/net/ipv4/conf"
 INTERFACE_SYSCTLS = {
-    "rp_filter": Setting("1", 0, 2),
+    "rp_filter": Setting("0", 0, 2),
     "force_igmp_version": Setting("0", 0, 3),
 }
 ROOT = 0xFFFFFFFF

@@ -99,7 +99,8 @@ class SimulatedSyscalls(SimulatedNicSyscalls):
     def driver_settings(self, ifname: str) -> dict[str, str]:
         """See Syscalls."""
         document = self._ethtool(ifname)
-        return {name: json.dumps(document[name]) for name in DRIVER_SETTINGS if isinstance(document.get(name), dict)}
+        parts = {name: document.get(name) for name in DRIVER_SETTINGS}
+        return {name: json.dumps(part, separators=(",", ":")) for name, part in parts.items() if isinstance(part, dict)}
 
     def set_driver_setting(self, ifname: str, name: str, value: str) -> None:
         """See Syscalls."""
