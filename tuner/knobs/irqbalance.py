@@ -5,7 +5,7 @@ partition that was made at run time means nothing to it (cputree.c, setup_banned
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from tuner.cores import CoreSetError
@@ -96,6 +96,11 @@ class IrqbalanceBans(Knob):
         while (now := syscalls.irqbalance_bans()) is not None and now.cpus != cpus and time.monotonic() < deadline:
             time.sleep(_LOOK_S)
 
+    def targets(self, inventory: Inventory) -> Sequence[tuple[str, str]]:
+        """The one daemon."""
+        del inventory
+        return [("irqbalance", "irqbalance")]
+
 
 def _value(inventory: Inventory, bans: Bans) -> Json:
     identities = {irq.number: irq.identity for irq in inventory.irqs}
@@ -141,6 +146,7 @@ FAMILY = Family(
             Word(("stop", "ban", "leave")),
             "stop it, or keep it from isolated and rx cores and from the queues that [irq] places",
             _ask,
+            ("services.irqbalance_bans", "services.stopped"),
         ),
     ),
 )
