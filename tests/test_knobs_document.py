@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tuner.knobs.catalogue import FAMILIES
+from tuner.knobs.catalogue import FAMILIES, knob_of
 
 ROOT = Path(__file__).resolve().parents[1]
 EVIDENCE = tomllib.loads((ROOT / "tests" / "knob_evidence.toml").read_text(encoding="utf-8"))
@@ -52,7 +52,7 @@ def test_a_profile_of_faults_that_a_row_names_sets_the_knob(new_sim):
     for path in {test for row in EVIDENCE.values() for test in row.get("simulated", []) if test.endswith(".toml")}:
         profile = load(sim.host.files, str(ROOT / path))
         plan = build(Inventory(sim.host), profile, dict(zip(profile.texts("bind"), ("eth2", "eth3"), strict=False)))
-        held = {"sysctl" if change.knob.startswith("sysctl.") else change.knob for change in plan.differing}
+        held = {knob_of(change.knob).family for change in plan.differing}
         named = {name for name, row in EVIDENCE.items() if path in row.get("simulated", [])}
         assert named <= held, f"{path} changes none of {sorted(named - held)}"
 

@@ -103,11 +103,11 @@ class _Checker:
             return
         below = words_below(place)
         if not below:
-            self.unknown(place, "key", (word for word in words_below(place[:-1]) if word != PART))
+            self.unknown(place, "key", (word for word in words_below(place[:-1]) if word != PART), value)
         elif not isinstance(value, dict) or len(place) > _DEPTH:
             hint = f"write [{'.'.join(place)}]" if below[0] == PART else f"for example {below[0]} = …"
             bound = len(place) == 1 or place[-1] in self.parts
-            self.fault(place, "not a table", hint if bound else self.elsewhere(place) or hint)
+            self.fault(place, "not a table", hint if bound else self.elsewhere(place, value) or hint)
         else:
             for key, each in value.items():
                 self.below(place, key, each)
@@ -120,16 +120,16 @@ class _Checker:
         else:
             self.walk((*place, key), value)
 
-    def unknown(self, place: Place, what: str, known: Iterable[str]) -> None:
+    def unknown(self, place: Place, what: str, known: Iterable[str], value: object = None) -> None:
         hint = meant(place[-1], known)
         if not hint.startswith("did you mean"):
-            hint = self.elsewhere(place) or hint
+            hint = self.elsewhere(place, value) or hint
         self.fault(place, f"unknown {what}", hint)
 
-    def elsewhere(self, place: Place) -> str:
+    def elsewhere(self, place: Place, value: object = None) -> str:
         """Where a key belongs that is wrong here; a file of nothing but wrong keys is not searched for each of them."""
         self.searches += 1
-        return meant_elsewhere(place, self.parts) if self.searches <= _SEARCHES else ""
+        return meant_elsewhere(place, value, self.parts) if self.searches <= _SEARCHES else ""
 
     @property
     def parts(self) -> list[str]:
@@ -152,7 +152,7 @@ def check_layer(document: Document, known: tuple[str, ...] = TABLES, overlay: bo
     checker = _Checker(document, known)
     for key, value in document.table.items():
         if key not in known:
-            checker.unknown((key,), "table" if isinstance(value, dict) else "key", known)
+            checker.unknown((key,), "table" if isinstance(value, dict) else "key", known, value)
     _head(checker)
     for name, value in checker.table("bind").items():
         (_bind_nic if overlay else _bind)(checker, name, value)
@@ -270,7 +270,7 @@ def _unbound(setting: Setting, part: str, bindings: Mapping[str, str]) -> Fault:
     hint = meant(part, bindings) if bindings else ""
     if not hint.startswith("did you mean"):
         name = PART_NAME.fullmatch(part)
-        hint = f'add {part} = "nic" to [bind]' if name else meant_elsewhere((part,), bindings) or "no name of a part"
+        hint = f'add {part} = "nic" to [bind]' if name else meant_elsewhere((part,), parts=bindings) or "no name of a part"
     return Fault(setting.source, f"'{printable(part)}' is bound by nothing", hint)
 
 

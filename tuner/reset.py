@@ -53,8 +53,15 @@ def put_back(inventory: Inventory, settings: Iterable[Setting], always: bool = F
         raise refused
 
 
+def has_carrier(inventory: Inventory, identity: str) -> bool:
+    """Whether a NIC has a carrier that its reset must give back: an unplugged port has none to wait for."""
+    inventory.refresh()
+    nic = find_nic(inventory, identity)
+    return nic.up and nic.carrier
+
+
 def wait_for_carrier(inventory: Inventory, identity: str, progress: Callable[[str], None]) -> None:
-    """After a reset: until a NIC that is up has its carrier again.
+    """After the reset of a NIC that had one: until it has its carrier again.
 
     Raises:
         OSError: it has none after 15 s.

@@ -106,6 +106,10 @@ class TransactionRecord:
         """Places in the plan whose writing was begun."""
         return {int(r["n"]) for r in self._all("write")}
 
+    def had_carrier(self, n: int) -> bool:
+        """Whether the NIC of a change that resets it had a carrier before: where a journal does not say, it had."""
+        return all(r.get("carrier", True) for r in self._all("write") if r["n"] == n)
+
     @property
     def wrote(self) -> dict[int, Record]:
         """Place in the plan -> what was read back after it was written."""

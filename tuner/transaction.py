@@ -23,7 +23,7 @@ from tuner.lock import process
 from tuner.patience import patiently
 from tuner.permission import Options
 from tuner.plan import Change, Plan, look, wish_of
-from tuner.reset import put_back, snapshot, wait_for_carrier
+from tuner.reset import has_carrier, put_back, snapshot, wait_for_carrier
 from tuner.store import Refused, Store
 from tuner.undo import Undone, undo
 
@@ -158,13 +158,15 @@ class _Run:
             return
         resets = knob.resets and change.disruption != "none"
         collateral = snapshot(self.inventory, knob, change.identity)
+        carrier = resets and has_carrier(self.inventory, change.identity)
         for place in self._in_one_request(n, change):
             other = self.changes[place]
             self.progress(f"{other.knob} {other.target}: {_shown(other.now)} -> {_shown(other.wanted)}")
             if collateral:
                 self.journal.append({"record": "collateral", "n": place, "settings": collateral})
             # what outlives a boot must be found after a power cut, too
-            self.journal.append({"record": "write", "n": place}, durable=knob.lasting)
+            write: dict[str, Any] = {"record": "write", "n": place} | ({"carrier": carrier} if resets else {})
+            self.journal.append(write, durable=knob.lasting)
             self.begun.add(place)
         managed = False
         try:
@@ -182,7 +184,7 @@ class _Run:
                 f"{_shown(after.now)}, effective {_shown(after.effective)}. {after.error or after.note}",
             )
         if resets:
-            self._after_reset(change, collateral)
+            self._after_reset(change, collateral, carrier)
 
     def _wrote(self, n: int, after: Change) -> None:
         self.journal.append({"record": "wrote", "n": n, "state": after.state, "now": after.now, "effective": after.effective})
@@ -218,9 +220,11 @@ class _Run:
                 + (f" ({error.filename})" if error.filename else ""),
             ) from error
 
-    def _after_reset(self, change: Change, collateral: Sequence[Mapping[str, Any]]) -> None:
+    def _after_reset(self, change: Change, collateral: Sequence[Mapping[str, Any]], carrier: bool) -> None:
         """Waits for the carrier and puts back what the driver forgot; also what a later change sets, which may never come."""
-        wait_for_carrier(self.inventory, change.identity, self.progress)
+        if carrier:
+            wait_for_carrier(self.inventory, change.identity, self.progress)
+        self.inventory.refresh()
         put_back(self.inventory, collateral)
         for place in self._in_one_request(self.at or 0, change):
             self.journal.append({"record": "settled", "n": place})

@@ -138,7 +138,7 @@ def _undo_one(
             notes.add({"record": "collateral", "n": n, "settings": collateral})
         notes.add({"record": "undo", "n": n})
         _restore(inventory, knob, change)
-        if knob.resets and change["disruption"] != "none":
+        if knob.resets and change["disruption"] != "none" and transaction.had_carrier(n):
             wait_for_carrier(inventory, identity, lambda _: None)
         # where it was cut off, the reset may have been, too: a setting may only seem to be what it was
         put_back(inventory, collateral, always=not whole)

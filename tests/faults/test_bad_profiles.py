@@ -24,7 +24,8 @@ from test_read_only import CHANGING, traced, written_to
 from tuner.host.faults import Fault
 from tuner.knobs.catalogue import ENTRIES
 from tuner.language.entry import PART
-from tuner.language.values import PerCpu, Table, Whole
+from tuner.language.tables import PerCpu, Table
+from tuner.language.values import Whole
 from tuner.profile_files import SIZE_LIMIT
 from ui.cli import main as command
 

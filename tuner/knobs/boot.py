@@ -5,7 +5,7 @@ was booted with is ``effective``; what the next one will get is ``now``. A word 
 next will have is ``pending-reboot``, and one that runs but stands nowhere for the next boot differs.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from tuner.host.command_line import BootWord, parse, running
@@ -96,6 +96,11 @@ class BootWords(Knob):
     def same(self, left: Json, right: Json) -> bool:
         """The same words, in any order."""
         return {str(word) for word in parse(str(left))} == {str(word) for word in parse(str(right))}
+
+    def targets(self, inventory: Inventory) -> Sequence[tuple[str, str]]:
+        """The one command line."""
+        del inventory
+        return [("next boot", "host")]
 
 
 def _text(words: Iterable[BootWord]) -> str:

@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from tuner.host.command_line import BootWord
 from tuner.host.cpulist import CpuListError, CpuSet, parse_list
 from tuner.host.text import printable
-from tuner.language.values import Flag, Json, Kind, Report, Schema, Text, Whole, Word
+from tuner.language.values import UNSAFE, Flag, Json, Kind, Report, Schema, Text, Whole, Word
 
 _SET = re.compile(r"\{([^{}]{1,900})\}")
 _SIZE = re.compile(r"(\d{1,9})([KMGkmg])")
 _DIGITS = re.compile(r"\d{1,18}")
+# For editors, which cannot tell a range that runs backwards: parts of a CPU list, with commas or blanks between them.
+_NUMBER = "0{0,30}[0-9]{1,9}"
+_PART = f"{_NUMBER}(?:-{_NUMBER}(?::{_NUMBER}/{_NUMBER})?)?"
+_LIST = f"[ ,]*{_PART}(?:[ ,]+{_PART})*[ ,]*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +65,19 @@ class BootCpus:
         return _SET.findall(str(value))
 
     def schema(self) -> Schema:
-        """A string."""
-        return {"type": "string", "minLength": 1, "maxLength": 1000}
+        """A string; that a CPU list has a CPU below the highest possible is left to the checker."""
+        flags = rf"(?:(?:{'|'.join(self.flags)})\s*,\s*)*" if self.flags else ""
+        pattern = rf"^\s*{flags}(?:\{{[^{{}}{UNSAFE}]{{1,900}}\}}|{_LIST})\s*$"
+        return {"type": "string", "maxLength": 1000, "pattern": pattern}
 
     def words(self) -> str:
         """For people."""
         flags = f"{', '.join(f'`{flag}`' for flag in self.flags)}, then " if self.flags else ""
         return f"{flags}a core set in braces, as `{self._example()}`"
+
+    def sample(self) -> str:
+        """The example."""
+        return self._example()
 
     def _example(self) -> str:
         return '"managed_irq,{rx + app}"' if self.flags else '"{rx + app}"'
@@ -97,6 +107,10 @@ class Never:
     def words(self) -> str:
         """For people."""
         return f"refused: {self.reason}"
+
+    def sample(self) -> str:
+        """None is taken."""
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,11 +71,11 @@ _KEPT = tuple(knob for family in FAMILIES for knob in family.kept)
 _BY_FAMILY = {knob.family: knob for knob in (*KNOBS, *_KEPT)}
 _ORDER = {knob.family: place for place, knob in enumerate(KNOBS)}
 # Families whose settings have names that only the host knows: ``sysctl.vm.swappiness``, ``nic.features.rx-gro``.
-_NAMED = ("sysctl", "nic.features", "nic.private_flags")
+NAMED = ("sysctl", "nic.features", "nic.private_flags")
 
 
 def _family(name: str) -> str:
-    return name if name in _BY_FAMILY else next((family for family in _NAMED if name.startswith(family + ".")), name)
+    return name if name in _BY_FAMILY else next((family for family in NAMED if name.startswith(family + ".")), name)
 
 
 def knob_of(name: str) -> Knob:

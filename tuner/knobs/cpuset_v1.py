@@ -13,7 +13,7 @@ kernel/cgroup/cpuset.c (validate_change, generate_sched_domains), since 6.14 cpu
 
 import contextlib
 import errno
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from tuner.host.cpulist import CpuListError, CpuSet, format_list, parse_list
@@ -21,7 +21,7 @@ from tuner.host.files import HostFiles
 from tuner.host.host import Inventory
 from tuner.knobs.affinities import put_back, saved
 from tuner.knobs.knob import About, Json, Knob, Reading, State, Unsupported
-from tuner.knobs.partition import remove_group, same_partition
+from tuner.knobs.partition import CGROUP, remove_group, same_partition
 
 ROOT = "/sys/fs/cgroup/cpuset"
 REST = "-rest"  # behind our cpuset's name: that of all other CPUs
@@ -123,6 +123,11 @@ class CpusetV1(Knob):
     def same(self, left: Json, right: Json) -> bool:
         """The same kind of cpuset of the same CPUs."""
         return same_partition(left, right)
+
+    def targets(self, inventory: Inventory) -> Sequence[tuple[str, str]]:
+        """The one that we make."""
+        del inventory
+        return [(f"cpuset {CGROUP}", CGROUP)]
 
 
 def _flags(files: HostFiles, name: str) -> dict[str, str] | None:

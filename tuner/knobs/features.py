@@ -131,6 +131,18 @@ class FeatureSwitch(Knob):
         inventory.host.syscalls.set_nic_values(find_nic(inventory, identity).name, FEATURES, values)
         inventory.refresh()
 
+    def targets(self, inventory: Inventory) -> Sequence[tuple[str, str]]:
+        """Each feature of each NIC, those first that have a short name."""
+        found = []
+        for nic in (nic for nic in inventory.nics if nic.physical):
+            try:
+                rows = read_features(inventory, nic)
+            except Unsupported:
+                continue
+            short = [name for name in rows if any(fnmatchcase(name, pattern) for pattern in SHORT.values())]
+            found += [(f"{nic.name} {name}", f"{nic.identity} {name}") for name in dict.fromkeys([*short, *rows])]
+        return found
+
 
 def read_features(inventory: Inventory, nic: Nic) -> dict[str, Feature]:
     """All features of a NIC.

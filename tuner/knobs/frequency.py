@@ -190,6 +190,11 @@ class FrequencyRange(Knob):
             raise Unsupported(f"this host has no {CPU_ROOT}/cpu{min(cpus, default=0)}/cpufreq/scaling_max_freq")
         return found
 
+    def targets(self, inventory: Inventory) -> Sequence[tuple[str, str]]:
+        """All CPUs."""
+        cpus = format_list(inventory.topology.online)
+        return [(f"CPU {cpus}", cpus)]
+
 
 def limits_of(files: HostFiles, cpu: int) -> Limits | None:
     """The frequencies of a CPU; None where it has no cpufreq."""

@@ -7,7 +7,7 @@ can give before anything is written, and the number is read back.
 
 import errno
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from tuner.host.cpulist import parse_list
@@ -18,7 +18,7 @@ from tuner.language.request import Request
 from tuner.profile import Place, Setting
 
 NODE_ROOT = "/sys/devices/system/node"
-SIZES_KB = {"64K": 64, "2M": 2048, "32M": 32768, "512M": 524288, "1G": 1048576}
+SIZES_KB = {"2M": 2048, "1G": 1048576, "64K": 64, "32M": 32768, "512M": 524288}
 _IDENTITY = re.compile(r"node(\d{1,4})/(\d{2,8})kB")
 _FIELD = re.compile(r"^(?:Node \d+ )?([A-Za-z()_]+): +(\d+) kB$", re.MULTILINE)
 
@@ -75,6 +75,15 @@ class HugePages(Knob):
         """Which way it goes is not known here."""
         del identity
         return "pages in use stay until their program ends, and pages given up may not be found again in one piece"
+
+    def targets(self, inventory: Inventory) -> Sequence[tuple[str, str]]:
+        """Each size on each node."""
+        files, found = inventory.host.files, []
+        for node in inventory.topology.nodes:
+            for size, kb in SIZES_KB.items():
+                if files.exists(path_of(f"node{node}/{kb}kB")):
+                    found.append((f"node {node}, {size}", f"node{node}/{kb}kB"))
+        return found
 
 
 def path_of(identity: str) -> str:

@@ -15,7 +15,8 @@ from tuner.knobs.knob import About, Disruption, Json, Knob, Reading, State, Unsu
 from tuner.knobs.nic import find_nic
 from tuner.language.entry import PART, Entry, Family
 from tuner.language.request import Request
-from tuner.language.values import Table, Word
+from tuner.language.tables import Table
+from tuner.language.values import Word
 from tuner.profile import Place, Setting
 
 # bnxt_hwtstamp_set closes and opens the device; mlx5e_hwstamp_set opens its channels anew where compression has to go

@@ -21,7 +21,8 @@ from tuner.knobs.channels import queues_to_come
 from tuner.knobs.knob import About, Gone, Json, KernelManaged, Knob, Reading, State, Unsupported
 from tuner.language.entry import PART, Entry, Family
 from tuner.language.request import Request
-from tuner.language.values import Cores, Table, Word
+from tuner.language.tables import Table
+from tuner.language.values import Cores, Word
 from tuner.profile import Setting
 
 # A vector of a live queue moves at its next interrupt; an idle one does not move however long one waits.
@@ -225,13 +226,13 @@ FAMILY = Family(
             ("irq", "default"),
             Cores('"housekeeping"'),
             "every interrupt that no other line places, and those to come",
-            knobs=("irq.default_affinity", "irq.affinity"),
+            knobs=("irq.default_affinity", "irq.affinity", "irq.queue_affinity"),
         ),
         Entry(
             ("irq", PART),
             Table({"cores": Cores('"rx"'), "spread": Word(SPREADS)}, required=("cores",), short="cores"),
             "the queues of a bound NIC, one to a core or all over the set",
-            knobs=("irq.affinity",),
+            knobs=("irq.affinity", "irq.queue_affinity"),
         ),
     ),
     _ask,

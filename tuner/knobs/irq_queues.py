@@ -5,7 +5,7 @@ serves eight queues by ``eth0-TxRx-0`` to ``-7``, but two by ``eth0-rx-0``, ``et
 What stays is the NIC and the queue; and a queue that is not there yet is found once it came.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from tuner.host.cpulist import CpuSet, format_list, parse_list
@@ -81,6 +81,12 @@ class QueueAffinity(Knob):
         if isinstance(left, Mapping) and isinstance(right, Mapping) and left.keys() & right.keys():
             return all(parse_list(str(left[name])) == parse_list(str(right[name])) for name in left.keys() & right.keys())
         return _all(left) == _all(right)
+
+    def targets(self, inventory: Inventory) -> Sequence[tuple[str, str]]:
+        """Each queue of each NIC."""
+        queues = dict.fromkeys((irq.device, irq.queue) for irq in inventory.irqs if irq.queue is not None)
+        nics = {nic.name: nic for nic in inventory.nics}
+        return [(f"{name}/queue {queue}", f"{nics[name].identity} {queue}") for name, queue in sorted(queues) if name in nics]
 
 
 def _serving(inventory: Inventory, identity: str) -> list[Irq]:

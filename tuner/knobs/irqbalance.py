@@ -5,7 +5,7 @@ partition that was made at run time means nothing to it (cputree.c, setup_banned
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from tuner.cores import CoreSetError
@@ -99,6 +99,11 @@ class IrqbalanceBans(Knob):
         deadline = time.monotonic() + min(before.interval_s if before else 0, _ROUND_S) + _LATE_S
         while (now := syscalls.irqbalance_bans()) is not None and now.cpus != cpus and time.monotonic() < deadline:
             time.sleep(_LOOK_S)
+
+    def targets(self, inventory: Inventory) -> Sequence[tuple[str, str]]:
+        """The one daemon."""
+        del inventory
+        return [("irqbalance", "irqbalance")]
 
 
 def _value(inventory: Inventory, bans: Bans) -> Json:

@@ -4,7 +4,8 @@ Source: include/uapi/linux/ethtool.h, net/ethtool/{pause,eee,fec,tunables}.c, an
 partner is agreed anew when it changes: the link must be taken to drop.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from tuner.host.ethtool_values import EEE, FEC, FEC_MODES, PAUSE, PRIVATE_FLAGS, TUNABLES, Values
@@ -124,6 +125,15 @@ class PrivateFlag(DriverValue):
         name = identity.partition(" ")[2]
         if read_group(inventory, find_nic(inventory, identity), PRIVATE_FLAGS).get(name) != undo:
             self._set(inventory, identity, {name: undo})
+
+    def targets(self, inventory: Inventory) -> Sequence[tuple[str, str]]:
+        """Each flag of each NIC."""
+        found = []
+        for nic in (nic for nic in inventory.nics if nic.physical):
+            with contextlib.suppress(Unsupported, OSError):
+                names = read_group(inventory, nic, PRIVATE_FLAGS)
+                found += [(f"{nic.name} {name}", f"{nic.identity} {name}") for name in names]
+        return found
 
 
 class EnergyEfficient(DriverValue):

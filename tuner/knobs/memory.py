@@ -12,7 +12,8 @@ from tuner.knobs.knob import About
 from tuner.knobs.plain import HostFile
 from tuner.knobs.words import WordFile, on_words
 from tuner.language.entry import Entry, Family, on_host
-from tuner.language.values import Flag, PerCpu, Table, Whole, Word
+from tuner.language.tables import PerCpu, Table
+from tuner.language.values import Flag, Whole, Word
 
 _THP = "/sys/kernel/mm/transparent_hugepage"
 _SOURCE = "Documentation/admin-guide/mm/transhuge.rst, mm/huge_memory.c"

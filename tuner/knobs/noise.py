@@ -17,7 +17,8 @@ from tuner.knobs.knob import About, Json, Reading, Unsupported
 from tuner.knobs.plain import CpuFiles, HostFile
 from tuner.language.entry import Entry, Family, on_host
 from tuner.language.request import Request
-from tuner.language.values import Flag, PerCpu, Whole, Word
+from tuner.language.tables import PerCpu
+from tuner.language.values import Flag, Whole, Word
 from tuner.profile import Place, Setting
 
 MACHINE_CHECK = "/sys/devices/system/machinecheck"

@@ -22,7 +22,8 @@ from tuner.knobs.uncore import PlatformProfile, UncoreRange
 from tuner.knobs.words import on_words
 from tuner.language.entry import Entry, Family, on_cpus, on_host
 from tuner.language.request import Request
-from tuner.language.values import Flag, PerCpu, Whole, Word
+from tuner.language.tables import PerCpu
+from tuner.language.values import Flag, Whole, Word
 
 _INT_MAX = (1 << 31) - 1
 _KHZ = Whole(
@@ -73,17 +74,33 @@ FAMILY = Family(
             "Intel's older hint: 0 is performance, 15 saves power",
             on_cpus("power.epb"),
         ),
-        Entry(("power", "min_freq_khz"), PerCpu(_KHZ), "the lowest frequency"),
-        Entry(("power", "max_freq_khz"), PerCpu(_KHZ), "the highest frequency"),
+        Entry(("power", "min_freq_khz"), PerCpu(_KHZ), "the lowest frequency", knobs=("power.freq_khz",)),
+        Entry(("power", "max_freq_khz"), PerCpu(_KHZ), "the highest frequency", knobs=("power.freq_khz",)),
         Entry(
             ("power", "min_perf_percent"),
             Whole(0, 100, "percent", bounds=False),
             "the least performance that intel_pstate asks for",
             on_host("power.min_perf_percent"),
         ),
-        Entry(("power", "turbo"), PerCpu(Flag()), "whether cores may run above their base frequency", ask_turbo),
-        Entry(("power", "uncore_min_khz"), PerCpu(_KHZ), "the lowest uncore frequency of the packages of a core set"),
-        Entry(("power", "uncore_max_khz"), PerCpu(_KHZ), "the highest uncore frequency of the packages of a core set"),
+        Entry(
+            ("power", "turbo"),
+            PerCpu(Flag()),
+            "whether cores may run above their base frequency",
+            ask_turbo,
+            ("power.turbo", "power.policy_turbo"),
+        ),
+        Entry(
+            ("power", "uncore_min_khz"),
+            PerCpu(_KHZ),
+            "the lowest uncore frequency of the packages of a core set",
+            knobs=("power.uncore_khz",),
+        ),
+        Entry(
+            ("power", "uncore_max_khz"),
+            PerCpu(_KHZ),
+            "the highest uncore frequency of the packages of a core set",
+            knobs=("power.uncore_khz",),
+        ),
         Entry(
             ("power", "platform_profile"),
             Word(example="performance"),

@@ -19,7 +19,8 @@ from tuner.knobs.knob import About, Json, State
 from tuner.knobs.nic_files import QueueFiles
 from tuner.language.entry import PART, Entry, Family, on_nic
 from tuner.language.request import Request
-from tuner.language.values import Cores, ListOf, Report, Schema, Table, Whole, Word
+from tuner.language.tables import ListOf, Table
+from tuner.language.values import Cores, Report, Schema, Whole, Word
 from tuner.profile import Place, Setting
 
 _CPU = "/sys/devices/system/cpu"
@@ -148,6 +149,8 @@ class QueueCpus:
         {"cores": Cores('"app"'), "spread": Word(SPREADS), "queues": ListOf(Cores('"2"'), limit=256)},
         short="cores",
     )
+    _by_cores = Table({"cores": Cores('"app"'), "spread": Word(SPREADS)}, required=("cores",), short="cores")
+    _by_queue = Table({"queues": ListOf(Cores('"2"'), limit=256)}, required=("queues",))
 
     def check(self, value: object, report: Report) -> Json:
         """One of the forms; ``cores`` and ``queues`` exclude each other."""
@@ -168,11 +171,15 @@ class QueueCpus:
 
     def schema(self) -> Schema:
         """Any of the forms."""
-        return {"anyOf": [{"const": OFF}, self._whole.schema()]}
+        return {"anyOf": [{"const": OFF}, self._by_cores.schema(), self._by_queue.schema()]}
 
     def words(self) -> str:
         """For people."""
         return '`"off"`, a core set, `{ cores = SET, spread = "one-each" | "all" }`, or `{ queues = [SET, …] }`'
+
+    def sample(self) -> str:
+        """A core set."""
+        return '"app"'
 
 
 def _wanted(request: Request, setting: Setting, allowed: CpuSet | None) -> Json:

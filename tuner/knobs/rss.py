@@ -6,7 +6,7 @@ remembered as such (IFF_RXFH_CONFIGURED) until the default is asked for, and for
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -191,6 +191,11 @@ class HashFields(RssKnob):
         """Equal sets of letters."""
         return set(str(left)) == set(str(right))
 
+    def targets(self, inventory: Inventory) -> Sequence[tuple[str, str]]:
+        """Each kind of flow of each NIC."""
+        nics = [nic for nic in inventory.nics if nic.physical]
+        return [(f"{nic.name} {flow}", f"{nic.identity}|{flow}") for nic in nics for flow in FLOWS]
+
 
 def entries(text: str, size: int, queues: int) -> tuple[int, ...]:
     """The queue of each entry of a table.
@@ -261,7 +266,7 @@ def _read(inventory: Inventory, identity: str) -> Rss:
 
 
 _TABLE = re.compile(
-    r"default|equal:[1-9]\d{0,3}|equal:count\(.{1,900}\)|queues:[0-9,:/-]{1,200}|weights:\d{1,6}(?:,\d{1,6}){0,255}"
+    r"default|equal:[1-9][0-9]{0,3}|equal:count\(.{1,900}\)|queues:[0-9,:/-]{1,200}|weights:[0-9]{1,6}(?:,[0-9]{1,6}){0,255}"
 )
 
 
@@ -298,6 +303,10 @@ class TableText:
         """For people."""
         return '`"equal:N"`, `"equal:count(S)"`, `"queues:LIST"`, `"weights:W,W,…"` or a list of weights, `"default"`'
 
+    def sample(self) -> str:
+        """The queues of housekeeping."""
+        return '"queues:0-1"'
+
 
 def _queues(text: str) -> list[int] | None:
     try:
@@ -333,6 +342,10 @@ class KeyText:
         """For people."""
         return '`"symmetric"`, or the octets in hexadecimal'
 
+    def sample(self) -> str:
+        """The word."""
+        return '"symmetric"'
+
 
 @dataclass(frozen=True, slots=True)
 class Letters:
@@ -357,6 +370,10 @@ class Letters:
     def words(self) -> str:
         """For people."""
         return "letters: `s` source address, `d` destination address, `f` source port, `n` destination port, `v` VLAN, `m` MAC"
+
+    def sample(self) -> str:
+        """Addresses and ports."""
+        return '"sdfn"'
 
 
 def _ask_table(request: Request, place: Place, setting: Setting) -> None:

@@ -6,7 +6,7 @@ is left as it is, so after a reboot everything is back. Only units of ``STOPPABL
 """
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,7 +15,8 @@ from tuner.host.services import ServiceState
 from tuner.knobs.knob import About, Disruption, Json, Knob, Reading, State, Unsupported
 from tuner.language.entry import Ask, Entry, Family
 from tuner.language.request import Request
-from tuner.language.values import ListOf, Word
+from tuner.language.tables import ListOf
+from tuner.language.values import Word
 from tuner.profile import Place, Setting
 
 
@@ -145,6 +146,14 @@ class Stopped(Knob):
     def same(self, left: Json, right: Json) -> bool:
         """Both run, or neither does."""
         return bool(left == right)
+
+    def targets(self, inventory: Inventory) -> Sequence[tuple[str, str]]:
+        """Those that are installed here; where systemd does not say, those whose process runs."""
+        try:
+            return [(unit, unit) for unit in STOPPABLE if inventory.host.syscalls.service_state(unit).installed]
+        except OSError:
+            running = {thread.name for thread in inventory.host.syscalls.threads() if not thread.kernel}
+            return [(unit, unit) for unit, program in STOPPABLE.items() if program.process in running]
 
 
 def checked(unit: str) -> str:

@@ -4,9 +4,10 @@ Source: net/ethtool/ioctl.c (ETHTOOL_SRXCLSRLINS), Documentation/networking/scal
 identity names what they match, so that a rule is found again wherever it stands, and no other rule is ever touched.
 """
 
+import contextlib
 import errno
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,10 +18,16 @@ from tuner.knobs.knob import About, Json, Knob, Reading, State, Unsupported
 from tuner.knobs.nic import find_nic
 from tuner.language.entry import PART, Entry, Family
 from tuner.language.request import Request
-from tuner.language.values import Flag, ListOf, Report, Schema, Table, Text, Whole
+from tuner.language.tables import ListOf, Table
+from tuner.language.values import Flag, Report, Schema, Text, Whole
 from tuner.profile import Place, Setting
 
 RULES_LIMIT = 256
+_ANY = "*:*"
+# For editors, what ``_end`` takes.
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_PORT = "0{0,4}(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
+_END = rf"^(?:\*|{_OCTET}(?:\.{_OCTET}){{3}}):(?:\*|(?=[0-9]{{1,5}}$){_PORT})$"
 _BETWEEN = " "
 
 
@@ -110,6 +117,16 @@ class Steering(Knob):
         """The same flows to the same queues, wherever the rules stand."""
         return bool(left == right)
 
+    def targets(self, inventory: Inventory) -> Sequence[tuple[str, str]]:
+        """Each NIC, with the flows for which it has rules now."""
+        found = []
+        for nic in (nic for nic in inventory.nics if nic.physical):
+            flows: Iterable[Flow] = ()
+            with contextlib.suppress(Unsupported):  # the reading says it
+                flows = _by_flow(_table(inventory, nic.identity))
+            found.append((nic.name, f"{nic.identity}|{_BETWEEN.join(map(spell, flows))}"))
+        return found
+
 
 def _one(inventory: Inventory, name: str, flow: Flow, rule: Rule | None, wanted: Json) -> int | None:
     """Brings about one rule: ``wanted`` is [action, location or None], or None for no rule. Where it was inserted."""
@@ -184,7 +201,7 @@ def _end(text: str) -> tuple[str, int]:
 
 def _parts(identity: str) -> tuple[str, list[Flow]]:
     ident, _, flows = identity.rpartition("|")
-    return ident, [parse(each) for each in flows.split(_BETWEEN)]
+    return ident, [parse(each) for each in flows.split(_BETWEEN) if each]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +233,7 @@ class SteeringRule:
         ends = {}
         for key in (protocol, "source"):
             try:
-                ends[key] = _end(kept.get(key, "*:*"))
+                ends[key] = _end(kept.get(key, _ANY))
             except ValueError:
                 report("not ADDRESS:PORT of IPv4", '"239.1.1.1:30001"; * stands for any', key)
                 return None
@@ -232,12 +249,22 @@ class SteeringRule:
         return ()
 
     def schema(self) -> Schema:
-        """A table."""
-        return self._whole.schema()
+        """A table; one protocol, one action, and something that is matched."""
+        whole = self._whole.schema()
+        for key in (*PROTOCOLS, "source"):
+            whole["properties"][key] = {"type": "string", "pattern": _END}
+        actions = [{"required": ["queue"]}, {"required": ["drop"], "properties": {"drop": {"const": True}}}]
+        matched = [{"required": [key], "properties": {key: {"not": {"const": _ANY}}}} for key in (*PROTOCOLS, "source")]
+        one = [{"oneOf": [{"required": [key]} for key in PROTOCOLS]}, {"oneOf": actions}, {"anyOf": matched}]
+        return {**whole, "allOf": one}
 
     def words(self) -> str:
         """For people."""
         return '`{ udp = "239.1.1.1:30001", queue = 0 }`, `{ tcp = "*:9000", source = "10.0.0.1:*", drop = true }`'
+
+    def sample(self) -> str:
+        """A group to a queue."""
+        return '{ udp = "239.1.1.1:30001", queue = 0 }'
 
 
 def _ask(request: Request, place: Place, setting: Setting) -> None:

@@ -4,16 +4,17 @@ A thread strays where it may run on isolated CPUs and on others too. One that ma
 it is what the cores are isolated for, and it stays. Source: sched_setaffinity(2), kernel/sched/core.c; PF_NO_SETAFFINITY.
 """
 
+import contextlib
 import errno
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from tuner.host.cpulist import CpuSet, parse_list
+from tuner.host.cpulist import CpuSet, format_list, parse_list
 from tuner.host.host import Inventory
 from tuner.host.threads import Thread
 from tuner.knobs.affinities import put_back, saved
-from tuner.knobs.knob import About, Json, Knob, Reading, State
-from tuner.knobs.partition import CGROUP
+from tuner.knobs.knob import About, Json, Knob, Reading, State, Unsupported
+from tuner.knobs.partition import CGROUP, Partition
 
 # A process that forks while its threads are swept leaves a child with the old affinity behind.
 _SWEEPS = 3
@@ -73,6 +74,14 @@ class ThreadsAway(Knob):
             # ended, or a kernel thread that turned out to be bound: what is left shows in the reading
             if error.errno not in (errno.ESRCH, errno.EINVAL):
                 raise
+
+    def targets(self, inventory: Inventory) -> Sequence[tuple[str, str]]:
+        """The CPUs that a partition or the boot set apart."""
+        apart = inventory.topology.boot_isolated
+        with contextlib.suppress(Unsupported, OSError):
+            apart |= parse_list(str(Partition().read(inventory, CGROUP).now).partition(" ")[2])
+        where = format_list(apart)
+        return [(f"CPU {where}", where)] if where else []
 
 
 class UserThreads(ThreadsAway):

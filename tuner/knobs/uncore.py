@@ -5,7 +5,7 @@ Source: Documentation/admin-guide/pm/intel_uncore_frequency_scaling.rst, drivers
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from tuner.host.cpulist import parse_list
@@ -69,6 +69,11 @@ class UncoreRange(Knob):
     def same(self, left: Json, right: Json) -> bool:
         """Equal ranges."""
         return bool(left == right)
+
+    def targets(self, inventory: Inventory) -> Sequence[tuple[str, str]]:
+        """Each die."""
+        names = inventory.host.files.entries(ROOT)
+        return [(name, name) for name in names if _DIE.fullmatch(name)]
 
 
 class PlatformProfile(WordFile):

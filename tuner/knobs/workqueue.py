@@ -135,3 +135,8 @@ class WorkqueueMasks(Knob):
         files, possible = inventory.host.files, inventory.topology.possible
         found = {name: files.optional(f"{_BASE}/{name}/cpumask") for name in files.entries(_BASE) if "cpumask" not in name}
         return {name: format_list(parse_mask(text) & possible) for name, text in found.items() if text}
+
+    def targets(self, inventory: Inventory) -> Sequence[tuple[str, str]]:
+        """All of them together."""
+        del inventory
+        return [("host", "each")]

@@ -1,6 +1,7 @@
 """The places of the language as a tree: what stands at one, what lies below it, and what was meant where there is none."""
 
 import difflib
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -9,7 +10,8 @@ from tuner.host.text import printable
 from tuner.knobs.catalogue import ENTRIES
 from tuner.knobs.sysctl import refusal
 from tuner.language.entry import PART, Entry
-from tuner.language.values import Table
+from tuner.language.tables import Table
+from tuner.language.values import Whole
 from tuner.profile import Place
 
 _NEAR = 0.75  # how alike a key and one that belongs elsewhere must be, to be taken for it
@@ -82,11 +84,12 @@ def meant(word: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}" if known else ""
 
 
-def meant_elsewhere(place: Place, parts: Iterable[str] = ()) -> str:
+def meant_elsewhere(place: Place, value: object = None, parts: Iterable[str] = ()) -> str:
     """A hint for a key that belongs to another place; empty where none is like it.
 
     Args:
         place: where it stands; it is known to be wrong.
+        value: what was written there: places that take it are likelier. None says nothing.
         parts: the parts that the profile binds: one of them stands for ``PART`` where there is just one.
     """
     parts = list(parts)
@@ -99,9 +102,9 @@ def meant_elsewhere(place: Place, parts: Iterable[str] = ()) -> str:
     if dotted in without:  # the name of a knob, or a table without its part
         return _told(without[dotted], parts)
     if leaf in leaves:
-        return _told(_likest(dotted, leaves[leaf]), parts)
+        return _told(_likest(dotted, leaves[leaf], value), parts)
     close = difflib.get_close_matches(leaf, leaves, n=1, cutoff=_NEAR)
-    return _told(_likest(dotted, leaves[close[0]]), parts) if close else ""
+    return _told(_likest(dotted, leaves[close[0]], value), parts) if close else ""
 
 
 @cache
@@ -115,8 +118,20 @@ def _names() -> tuple[dict[str, str], dict[str, list[str]]]:
     return without, leaves
 
 
-def _likest(dotted: str, texts: list[str]) -> str:
-    return max(texts, key=lambda text: difflib.SequenceMatcher(None, dotted, text).ratio())
+def _likest(dotted: str, texts: list[str], value: object) -> str:
+    """Of places with one last word: where the value fits best, and of such the likest by name."""
+    return max(texts, key=lambda text: (*_fit(text, value), difflib.SequenceMatcher(None, dotted, text).ratio()))
+
+
+def _fit(text: str, value: object) -> tuple[bool, float]:
+    """Whether a place takes a value, and how far from the middle of its range a number is there, in powers of two below 0."""
+    entry = entry_of(tuple(PART if word == "PART" else word for word in text.split(".")))
+    if value is None or entry is None or entry.kind.check(value, lambda *_: None) is None:
+        return False, 0.0
+    if not isinstance(entry.kind, Whole) or not isinstance(value, int):
+        return True, 0.0
+    low, high = max(entry.kind.low, 1), entry.kind.high
+    return True, -abs(math.log2(max(value, 1)) - math.log2(low * high) / 2)
 
 
 def _all() -> Iterator[Place]:

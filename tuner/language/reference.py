@@ -4,26 +4,26 @@
 """
 
 import difflib
-import importlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
-from typing import cast
+from itertools import groupby
 
 from tuner.host.cpulist import format_list
 from tuner.host.host import Inventory
 from tuner.host.text import printable
-from tuner.knobs.catalogue import FAMILIES, knob_of
+from tuner.knobs import sysctl_notes
+from tuner.knobs.catalogue import FAMILIES, NAMED, knob_of
 from tuner.knobs.knob import About, Gone, Json, Knob, Unsupported
 from tuner.knobs.plain import CpuFiles, HostFile
 from tuner.knobs.sysctl import refusal
 from tuner.language.entry import PART, Entry, Family, OnCpus, OnHost, OnNic
 from tuner.language.places import entry_above, shown
-from tuner.language.values import Cores, Flag, Kind, ListOf, PerCpu, Table, Text, Whole, Word
-from tuner.profile import Place
 
 _SYSCTL = "sysctl"
 _READ_LIMIT = 512
+_ALIKE = 4  # places that differ in nothing but their names, from so many on, are one line
+_BARE = re.compile(r"[A-Za-z0-9_-]+")  # what TOML takes for a key without quotes
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,31 +103,21 @@ def _reference(name: str, family: Family) -> Reference:
         resets=knob.resets,
         privilege=knob.privilege,
         irreversible=knob.irreversible(key) if name.startswith("sysctl.") else "",
-        asked=_sysctl_asked(key)
-        if name.split(".", maxsplit=1)[0] == _SYSCTL
-        else tuple(_asked(each) for each in entries_of(knob, family)),
+        asked=_sysctl_asked(key) if name.split(".", maxsplit=1)[0] == _SYSCTL else tuple(_all_asked(entries_of(knob, family))),
     )
 
 
 def sysctl_references() -> tuple[Reference, ...]:
-    """The sysctls of which there is more to say than that they are some, each like a knob."""
-    notes = _sysctl_notes()
-    return tuple(reference(f"sysctl.{name}") for name in notes.names()) if notes is not None else ()
+    """The sysctls of which there is more to say than that they are some, each like a knob; without those that are knobs."""
+    known = {knob.family for _, knob in _all()}
+    return tuple(reference(name) for name in (f"sysctl.{each}" for each in sysctl_notes.names()) if name not in known)
 
 
 def _about_of_sysctl(knob: Knob, key: str) -> About:
-    notes = _sysctl_notes()
     try:
-        return knob.about if notes is None else cast("About", notes.about_of(key))
+        return sysctl_notes.about_of(key)
     except KeyError:
         return knob.about
-
-
-def _sysctl_notes() -> ModuleType | None:
-    try:
-        return importlib.import_module("tuner.knobs.sysctl_notes")
-    except ModuleNotFoundError:
-        return None
 
 
 def _sysctl_asked(key: str) -> tuple[Asked, ...]:
@@ -139,12 +129,13 @@ def _sysctl_asked(key: str) -> tuple[Asked, ...]:
 def entries_of(knob: Knob, family: Family) -> tuple[Entry, ...]:
     """The places that lead to a knob.
 
-    They are those that say so; else those that are called like it without their part; else all of its family which lead to no
-    other knob.
+    They are those that say so, in whichever family; else those of its own that are called like it without their part; else all
+    of its own which lead to no other knob.
     """
     names = {each.family for each in family.knobs}
-    said = [entry for entry in family.entries if knob.family in _leads_to(entry, names)]
-    return tuple(said or [entry for entry in family.entries if not _leads_to(entry, names)])
+    own = [entry for entry in family.entries if knob.family in _leads_to(entry, names)]
+    others = [entry for each in FAMILIES if each is not family for entry in each.entries if knob.family in entry.knobs]
+    return (*(own or [entry for entry in family.entries if not _leads_to(entry, names)]), *others)
 
 
 def _leads_to(entry: Entry, names: Iterable[str]) -> tuple[str, ...]:
@@ -156,34 +147,23 @@ def _leads_to(entry: Entry, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name == without or name.startswith(f"{without}."))
 
 
-def _asked(entry: Entry) -> Asked:
-    return Asked(shown(entry.place), entry.kind.words(), entry.about, f"{_key(entry.place)} = {sample(entry.kind)}")
+def _all_asked(entries: Iterable[Entry]) -> Iterator[Asked]:
+    """Each place with what it takes; names that say all there is to say share a line; what is only refused has none."""
+    taken = [entry for entry in entries if entry.kind.sample()]
+    for (above, about), group in groupby(taken, key=lambda entry: (entry.place[:-1], entry.about)):
+        alike = list(group)
+        if len(alike) < _ALIKE:
+            yield from (Asked(shown(each.place), each.kind.words(), about, example_of(each)) for each in alike)
+        else:
+            names = ", ".join(each.place[-1] for each in alike)
+            yield Asked(f"{shown(above)}.NAME", alike[0].kind.words(), f"{about} ({names})", example_of(alike[0]))
 
 
-def _key(place: Place) -> str:
-    return ".".join("feed" if word == PART else word for word in place)
-
-
-def sample(kind: Kind) -> str:
-    """A value of a kind, as TOML: one that it would take."""
-    match kind:
-        case Flag():
-            return "true"
-        case Whole():
-            named = '"max"' if kind.maximum else f'"{kind.named[0]}"' if kind.named else ""
-            return named or str(min(max(kind.low, 0), kind.high))
-        case Word():
-            return f'"{kind.example or (kind.known or ("performance",))[0]}"'
-        case Text() | Cores():
-            return kind.example if kind.example[:1] in "\"'" else f'"{kind.example}"'
-        case PerCpu():
-            return f'{{ "rx + app" = {sample(kind.inner)} }}'
-        case Table():
-            keys = kind.required or tuple(kind.keys)[:1]
-            return "{ " + ", ".join(f"{key} = {sample(kind.keys[key])}" for key in keys) + " }"
-        case ListOf():
-            return f"[{sample(kind.inner)}]"
-    return "…"
+def example_of(entry: Entry) -> str:
+    """A line of a profile that the place takes, empty where it takes none."""
+    key = ".".join("feed" if word == PART else word if _BARE.fullmatch(word) else f'"{word}"' for word in entry.place)
+    value = entry.kind.sample()
+    return f"{key} = {value}" if value else ""
 
 
 def find(text: str) -> tuple[Reference, ...]:
@@ -199,6 +179,8 @@ def find(text: str) -> tuple[Reference, ...]:
     for name in (text, f"sysctl.{text}"):
         if name.startswith("sysctl.") and not refusal(name.removeprefix("sysctl.").replace('"', "")):
             return (reference(name.replace('"', "")),)
+    if text.startswith(tuple(f"{each}." for each in NAMED if each != _SYSCTL)):  # of those that only a host has names for
+        return (reference(text),)
     if below := tuple(each for name, each in known.items() if name.startswith(f"{text}.")):
         return below
     place = tuple(PART if word == "PART" else word for word in text.split("."))
@@ -243,7 +225,8 @@ def targets(inventory: Inventory, knob: Knob, name: str) -> Sequence[tuple[str, 
     if name.startswith("sysctl."):
         return [("host", name.removeprefix("sysctl."))]
     if own := knob.targets(inventory):
-        return own
+        one = name.removeprefix(f"{knob.family}.") if name != knob.family else ""
+        return [each for each in own if not one or each[1].rpartition(" ")[2] == one]
     family = next((family for family, each in _all() if each is knob), None)
     asks = {type(entry.ask) for entry in (entries_of(knob, family) if family is not None else ())}
     if isinstance(knob, HostFile) or OnHost in asks:
@@ -257,7 +240,9 @@ def targets(inventory: Inventory, knob: Knob, name: str) -> Sequence[tuple[str, 
 
 
 def plain(value: Json) -> str:
-    """A reading for people: groups of CPUs side by side."""
+    """A reading for people: groups of CPUs side by side; what is empty is said to be."""
+    if value is None or value in ("", {}, []):
+        return "none"
     if isinstance(value, Mapping):
         return ", ".join(f"{printable(str(key), 60)}: {plain(each)}" for key, each in value.items())
     return printable(str(value), 200)

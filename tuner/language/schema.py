@@ -11,11 +11,12 @@ from typing import Any
 from tuner.knobs import sysctl
 from tuner.knobs.catalogue import ENTRIES
 from tuner.language.entry import PART, Entry
-from tuner.language.values import Cores, Schema, Text
+from tuner.language.values import UNSAFE, Cores, Schema, Text
 from tuner.profile import NAME
 from tuner.profile_check import LIST_LIMIT, PART_NAME, TAKEN
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
+_DRIVERS_NAME = rf"[^\s{UNSAFE}](?:[^{UNSAFE}]{{0,29}}[^\s{UNSAFE}])?"
 _LEAF = r"[A-Za-z0-9_][A-Za-z0-9_-]*"
 
 
@@ -76,7 +77,8 @@ def _table(entries: list[Entry], depth: int) -> Schema:
     named = {word: schema for word, schema in below.items() if word != PART}
     table: Schema = {"type": "object", "properties": named, "additionalProperties": False}
     if PART in below:
-        table["patternProperties"] = {f"^{_but(named)}{PART_NAME.pattern}$": below[PART]}
+        name = PART_NAME.pattern if depth == 1 else _DRIVERS_NAME  # deeper down it is a driver's own
+        table["patternProperties"] = {f"^{_but(named)}{name}$": below[PART]}
     return table
 
 

@@ -5,7 +5,7 @@ A kind never raises on bad input: it reports every fault that it finds, so that 
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,9 +19,9 @@ _BOUND = re.compile(r"(?:at-least|at-most):([0-9]{1,19})")  # not \d, which take
 _MAXIMUM = re.compile(r"max(?::([1-9][0-9]{0,18}))?")
 _COUNT = re.compile(r"count\((.{1,900})\)")
 # For editors: what tuner.host.text.printable would have to change, as the inside of a regular expression's class.
-_UNSAFE = r"\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069"
-_PLAIN = rf"^[^{_UNSAFE}]*[^\s{_UNSAFE}][^{_UNSAFE}]*$"
-_LIST_LIMIT = 64
+UNSAFE = r"\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069"
+_PLAIN = rf"^[^{UNSAFE}]*[^\s{UNSAFE}][^{UNSAFE}]*$"
+LIST_LIMIT = 64
 
 
 class Report(Protocol):
@@ -46,8 +46,11 @@ class Kind(Protocol):
     def words(self) -> str:
         """The same rules for people, in a few words."""
 
+    def sample(self) -> str:
+        """A value that it takes, as TOML; empty where it takes none."""
 
-def _plain_text(limit: int) -> Schema:
+
+def plain_text(limit: int) -> Schema:
     """Not empty, no control characters, at most so many characters."""
     return {"type": "string", "maxLength": limit, "pattern": _PLAIN}
 
@@ -80,6 +83,10 @@ class Flag:
     def words(self) -> str:
         """For people."""
         return "`true` or `false`"
+
+    def sample(self) -> str:
+        """On, whatever it is."""
+        return "true"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +153,7 @@ class Whole:
             forms.append({"enum": list(self.named)})
         if patterns := [p.pattern for p, taken in self._patterns() if taken]:
             whole = "^(?:" + "|".join(patterns) + ")$"
-            forms.append({"type": "string", "pattern": whole.replace(".{1,900}", f"[^{_UNSAFE}]{{1,900}}")})
+            forms.append({"type": "string", "pattern": whole.replace(".{1,900}", f"[^{UNSAFE}]{{1,900}}")})
         return forms[0] if len(forms) == 1 else {"anyOf": forms}
 
     def _patterns(self) -> tuple[tuple[re.Pattern[str], bool], ...]:
@@ -161,6 +168,11 @@ class Whole:
         forms += ['`"count(S)"`'] if self.counted else []
         forms += ['`"at-least:N"`, `"at-most:N"`'] if self.bounds else []
         return ", ".join(forms)
+
+    def sample(self) -> str:
+        """As much as there is, a word, or the number next to nought."""
+        word = "max" if self.maximum else self.named[0] if self.named else ""
+        return f'"{word}"' if word else str(min(max(self.low, 0), self.high))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +189,7 @@ class Word:
     def check(self, value: object, report: Report) -> Json:
         """A word, or a list of some."""
         if isinstance(value, list):
-            if not 0 < len(value) <= _LIST_LIMIT:
+            if not 0 < len(value) <= LIST_LIMIT:
                 report("an empty list", f"for example [{self._example()}], the first that the host has")
                 return None
             kept = [self._one(each, report) for each in value]
@@ -203,14 +215,18 @@ class Word:
 
     def schema(self) -> Schema:
         """An enumeration, or a list of it."""
-        one: Schema = {"enum": list(self.known)} if self.known else _plain_text(64)
-        return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": _LIST_LIMIT}]}
+        one: Schema = {"enum": list(self.known)} if self.known else plain_text(64)
+        return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": LIST_LIMIT}]}
 
     def words(self) -> str:
         """For people."""
         return (
             ", ".join(f'`"{word}"`' for word in self.known) or "a word that the host offers"
         ) + ", or a list: the first offered"
+
+    def sample(self) -> str:
+        """The example, or the first word."""
+        return self._example()
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,11 +253,15 @@ class Text:
 
     def schema(self) -> Schema:
         """A string."""
-        return _plain_text(self.limit)
+        return plain_text(self.limit)
 
     def words(self) -> str:
         """For people."""
         return f"text, as `{self.example}`"
+
+    def sample(self) -> str:
+        """The example."""
+        return self.example if self.example[:1] in "\"'" else f'"{self.example}"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,147 +282,12 @@ class Cores:
 
     def schema(self) -> Schema:
         """A string, or the number of a CPU."""
-        return {"anyOf": [_plain_text(1000), {"type": "integer", "minimum": 0}]}
+        return {"anyOf": [plain_text(1000), {"type": "integer", "minimum": 0}]}
 
     def words(self) -> str:
         """For people."""
         return "a core set"
 
-
-@dataclass(frozen=True, slots=True)
-class PerCpu:
-    """A value for all CPUs, or a table of core sets with a value for each; a CPU that none names is left alone."""
-
-    inner: Kind
-
-    def check(self, value: object, report: Report) -> Json:
-        """The value, or the checked table."""
-        if not isinstance(value, dict):
-            return self.inner.check(value, report)
-        if not value or len(value) > _LIST_LIMIT:
-            report("an empty table" if not value else f"more than {_LIST_LIMIT} core sets", 'for example { "rx + app" = … }')
-            return None
-        kept: dict[str, Json] = {}
-        for cores, each in value.items():
-            name = printable(str(cores), 60)
-            text = Cores().check(cores, lambda what, hint="", *below, name=name: report(what, hint, name, *below))
-            one = self.inner.check(each, lambda what, hint="", *below, name=name: report(what, hint, name, *below))
-            if text is not None and one is not None:
-                kept[text] = one
-        return kept if len(kept) == len(value) else None
-
-    def expressions(self, value: Json) -> Iterator[str]:
-        """The core sets of the table."""
-        if isinstance(value, Mapping):
-            yield from value
-            for each in value.values():
-                yield from self.inner.expressions(each)
-
-    def schema(self) -> Schema:
-        """Either form."""
-        table: Schema = {"type": "object", "additionalProperties": self.inner.schema(), "propertyNames": _plain_text(1000)}
-        return {"anyOf": [self.inner.schema(), table | {"minProperties": 1, "maxProperties": _LIST_LIMIT}]}
-
-    def words(self) -> str:
-        """For people."""
-        return f'{self.inner.words()}; or a table of core sets: `{{ "rx + app" = … }}`'
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table of known keys.
-
-    Attributes:
-        keys: key -> kind.
-        required: keys that must be there.
-        short: a kind that stands for the whole: key and kind, as ``feed = "rx"`` for ``feed = { cores = "rx" }``.
-    """
-
-    keys: Mapping[str, Kind]
-    required: tuple[str, ...] = ()
-    short: str = ""
-
-    def check(self, value: object, report: Report) -> Json:
-        """Every key by its own kind."""
-        if not isinstance(value, dict) and self.short:
-            value = {self.short: value}
-        if not isinstance(value, dict):
-            report("not a table", f"for example {{ {next(iter(self.keys))} = … }}")
-            return None
-        kept: dict[str, Json] = {}
-        good = True
-        for key, each in value.items():
-            kind = self.keys.get(key)
-            if kind is None:
-                report("unknown key", _meant(key, self.keys), printable(key, 60))
-                good = False
-                continue
-            one = kind.check(each, lambda what, hint="", *below, key=key: report(what, hint, key, *below))
-            good = good and one is not None
-            kept[key] = one
-        for key in self.required:
-            if key not in value:
-                report("missing", self.keys[key].words().replace("`", ""), key)
-                good = False
-        return kept if good else None
-
-    def expressions(self, value: Json) -> Iterator[str]:
-        """Those of its keys."""
-        for key, each in value.items():
-            yield from self.keys[key].expressions(each)
-
-    def schema(self) -> Schema:
-        """An object; or the short form."""
-        whole: Schema = {
-            "type": "object",
-            "properties": {key: kind.schema() for key, kind in self.keys.items()},
-            "additionalProperties": False,
-        }
-        if self.required:
-            whole["required"] = list(self.required)
-        return {"anyOf": [self.keys[self.short].schema(), whole]} if self.short else whole
-
-    def words(self) -> str:
-        """For people."""
-        inside = ", ".join(f"{key} = {kind.words()}" for key, kind in self.keys.items())
-        return f"a table: {inside}"
-
-
-@dataclass(frozen=True, slots=True)
-class ListOf:
-    """A list of one kind."""
-
-    inner: Kind
-    limit: int = 1024
-
-    def check(self, value: object, report: Report) -> Json:
-        """Every element; the number of a bad one is in its fault."""
-        if not isinstance(value, list) or len(value) > self.limit:
-            report("not a list" if not isinstance(value, list) else f"more than {self.limit} entries", "write [ …, … ]")
-            return None
-        kept = [
-            self.inner.check(each, lambda what, hint="", *below, n=n: report(what, hint, str(n), *below))
-            for n, each in enumerate(value)
-        ]
-        return None if None in kept else kept
-
-    def expressions(self, value: Json) -> Iterator[str]:
-        """Those of its elements."""
-        for each in value:
-            yield from self.inner.expressions(each)
-
-    def schema(self) -> Schema:
-        """An array."""
-        return {"type": "array", "items": self.inner.schema(), "maxItems": self.limit}
-
-    def words(self) -> str:
-        """For people."""
-        return f"a list, each {self.inner.words()}"
-
-
-def _meant(word: str, known: Iterable[str]) -> str:
-    import difflib
-
-    known = list(known)
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+    def sample(self) -> str:
+        """The example."""
+        return self.example

@@ -43,6 +43,15 @@ class Context:
         except PermissionError:
             return None
 
+    @property
+    def state_is_hidden(self) -> bool:
+        """Whether this user may not read the transactions: then nobody can say that there is none."""
+        try:
+            self.store.numbers()
+        except PermissionError:
+            return True
+        return False
+
     def active_profile(self) -> str:
         """The active profile's name, empty without one."""
         return self.profile_and_roles()[0]

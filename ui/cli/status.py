@@ -99,7 +99,8 @@ def _head(context: Context, sample: Sample, drift: list[Change]) -> str:
     lines = [f"{printable(sample.host)}  Linux {printable(sample.kernel)}  {where}{kind}"]
     active = context.active()
     if active is None:
-        lines.append("profile: none is active")
+        hidden = f"this user may not read {printable(context.store.directory)}"
+        lines.append(f"profile: {hidden if context.state_is_hidden else 'none is active'}")
     else:
         differ = "setting differs" if len(drift) == 1 else "settings differ"
         state = f"{len(drift)} {differ}: quietcore verify" if drift else "as applied"

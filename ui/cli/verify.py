@@ -8,6 +8,7 @@ from typing import Any
 
 from tuner.applied import applied_wishes
 from tuner.conflicts import find, suspect
+from tuner.host.text import printable
 from tuner.plan import Change, exit_status, look
 from tuner.second_reader import checked
 from tuner.store import TransactionRecord
@@ -57,7 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
         elif arguments.cpus is not None:  # any core can be watched, also of a host that no profile holds
             profile, changes, sets, layers = {"name": "", "sha256": ""}, (), {}, {}
         else:
-            say("quietcore verify: no profile is active on this host: name one, or apply one first")
+            hidden = f"this user may not read {context.store.directory}: ask as root, or name a profile"
+            none = "no profile is active on this host: name one, or apply one first"
+            say(f"quietcore verify: {printable(hidden) if context.state_is_hidden else none}")
             return 1
         changes = checked(context.host, changes)
         more: dict[str, Any] = {"set": dict(sets), "layers": dict(layers)}

@@ -11,7 +11,7 @@ from types import FrameType
 
 from ingest.collector import Collector, pin_to_housekeeping
 from ingest.sample import CoreSample, Sample
-from tuner.drift import DriftWatch, News
+from tuner.drift import STEP_NS, DriftWatch, News
 from tuner.host.text import printable
 from ui.cli.context import Context, open_context
 from ui.cli.drifting import with_drift
@@ -25,7 +25,7 @@ MINIMUM_S = 0.1
 EPILOG = """\
 Reads /proc and /sys from housekeeping CPUs only. The first sample comes after one interval: a rate needs two looks. With
 --json each line is a whole sample, with the kernel's own counts beside the rates. Settings of
-the active profile are read again every five seconds, and at once when the kernel tells of a
+the active profile are read again every few seconds, and at once when the kernel tells of a
 link: one that moved is named, with when that was seen and who is known to write it.
 
 packet rings:
@@ -136,7 +136,7 @@ def _watch(arguments: argparse.Namespace) -> int:
             for sample in _samples(context, arguments, interval_s, held):
                 whole = with_drift(sample, drift, news)
                 ending.write(whole.to_json() if arguments.json else _text(whole))
-                news = drift.step()  # behind the line: what it costs delays no sample
+                news = drift.step(max(STEP_NS, round(interval_s * 2e7)))  # behind the line: it delays no sample
     except _Ended:
         return 0
     return 0

@@ -95,6 +95,8 @@ def test_each_fault_has_its_line(faults):
     ("text", "said"),
     [
         ("[nic.feed]\nrx = 4096", "nic.feed.rx: unknown key (it belongs to nic.feed.rings.rx)"),
+        ("[nic.feed]\nrx = 4", "nic.feed.rx: unknown key (it belongs to nic.feed.channels.rx)"),
+        ("[nic.feed]\nntuple = true", "nic.feed.ntuple: unknown key (it belongs to nic.feed.features.ntuple)"),
         ("[nic.rings]\nrx = 4096", "nic.rings.rx: unknown key (it belongs to nic.feed.rings.rx)"),
         ("[nic]\nrings = 4096", "nic.rings: not a table (it belongs to nic.feed.rings)"),
         ("rings = { rx = 1 }", "rings: unknown table (it belongs to nic.feed.rings)"),

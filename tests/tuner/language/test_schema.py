@@ -16,7 +16,8 @@ from tuner.knobs.catalogue import ENTRIES
 from tuner.language.entry import PART
 from tuner.language.places import part_of
 from tuner.language.schema import DRAFT, profile_schema
-from tuner.language.values import Cores, Flag, Kind, ListOf, PerCpu, Table, Text, Whole, Word
+from tuner.language.tables import ListOf, PerCpu, Table
+from tuner.language.values import Cores, Flag, Kind, Text, Whole, Word
 from tuner.profile import Document
 from tuner.profile_check import PART_NAME, check_layer
 from tuner.profile_files import SHIPPED
