@@ -1,9 +1,9 @@
 """Drift: settings that were applied and are no longer so, found while watching, some at a time.
 
-A round over all settings of the active transaction begins every five seconds, and at once when the kernel tells of a link or of a
-cpuset partition, because a driver that opens its device anew forgets settings (net/core/dev.c; drivers request their interrupts
-in ndo_open), and a partition turns invalid when its CPUs are taken (kernel/cgroup/cpuset.c tells pollers of the file).
-It reads what ``verify`` reads and writes nothing. Each step has a budget of time: watching must not come late because of it.
+A round over all settings of the active transaction begins every five seconds, and at once when the kernel tells of a link or
+of a cpuset partition: a driver that opens its device anew forgets settings (it requests its interrupts in ndo_open), and a
+partition turns invalid when its CPUs are taken (kernel/cgroup/cpuset.c tells pollers of the file). It reads what ``verify``
+reads and writes nothing. Each step has a budget of time: watching must not come late because of it.
 """
 
 import contextlib

@@ -3,7 +3,8 @@
 Source: Documentation/core-api/cpu_hotplug.rst; kernel/cpu.c (cpuhp_smt_disable, cpu_down_maps_locked); kernel/irq/cpuhotplug.c;
 kernel/cgroup/cpuset.c (cpuset_handle_hotplug, hotplug_update_tasks_legacy). What a CPU takes with it when it goes:
 
-* An interrupt that may land only there gets all CPUs, for good. So these are saved, and put back when the CPU has returned.
+* An interrupt that may land only there gets all CPUs, for good; and virtio_net, whenever any CPU comes or goes, deals out all
+  of its interrupts anew (virtnet_cpu_online). So all are saved, asked for again where a CPU is left, and put back after.
 * A thread that may run only there gets more CPUs; up to 6.1 threads of any cgroup whose CPUs change forget the affinity that
   they had set for themselves. So every thread that was bound is given its CPUs again, after the change and after its undoing.
 * A cpuset of cgroup v1 loses the CPU, and does not get it back with the CPU: this is put back, too.
@@ -19,6 +20,7 @@ from tuner.cores import CoreSetError
 from tuner.host.cpulist import CpuListError, CpuSet, format_list, parse_list
 from tuner.host.files import HostFiles
 from tuner.host.host import Host, Inventory
+from tuner.host.irqs import IRQ_ROOT
 from tuner.host.text import printable
 from tuner.host.topology import CPU_ROOT, read_topology
 from tuner.knobs.affinities import put_back, saved
@@ -35,13 +37,26 @@ CONTROL = f"{CPU_ROOT}/smt/control"
 _NO_SMT = ("notsupported", "notimplemented")
 
 
-def _moved_with(inventory: Inventory, leaving: CpuSet) -> list[tuple[str, str]]:
-    """The interrupts that have no other CPU than those that leave."""
-    return [
-        ("irq.affinity", irq.identity)
-        for irq in inventory.irqs
-        if irq.requested and irq.requested <= leaving and not irq.managed
-    ]
+def _interrupts(inventory: Inventory) -> list[tuple[str, str]]:
+    """All that somebody may place: a driver that hears of CPUs coming and going deals its own out anew, whatever they are."""
+    return [("irq.affinity", irq.identity) for irq in inventory.irqs if irq.requested and not irq.managed]
+
+
+def _keep_placed(inventory: Inventory, before: Mapping[str, CpuSet]) -> None:
+    """Asks again for what an interrupt was asked for before, where one of those CPUs is left."""
+    inventory.refresh()
+    online = _online(inventory.host.files)
+    for irq in inventory.irqs:
+        wanted = before.get(irq.identity, frozenset())
+        if irq.requested != wanted and wanted & online and not irq.managed:
+            with contextlib.suppress(OSError):  # what is not so shows in the setting that placed it
+                inventory.host.files.write(f"{IRQ_ROOT}/{irq.number}/smp_affinity_list", format_list(wanted))
+    inventory.refresh()
+
+
+def _requested(inventory: Inventory) -> dict[str, CpuSet]:
+    inventory.refresh()  # earlier changes of the same plan placed them
+    return {irq.identity: irq.requested for irq in inventory.irqs if irq.requested and not irq.managed}
 
 
 def _bindings(host: Host) -> dict[str, Json]:
@@ -106,11 +121,12 @@ class Offline(CpuFiles):
     def write(self, inventory: Inventory, identity: str, wanted: Json, options: Mapping[str, Json]) -> None:
         """Takes them offline, the highest first; threads that had bound themselves are bound as before."""
         del options
-        before = _bindings(inventory.host)
+        before, placed = _bindings(inventory.host), _requested(inventory)
         for cpu in sorted(parse_list(identity), reverse=True):
             if inventory.host.files.optional(self.path(inventory, cpu)) not in (None, str(wanted)):
                 inventory.host.files.write(self.path(inventory, cpu), str(wanted))
         _keep_bound(inventory.host, before, parse_list(identity))
+        _keep_placed(inventory, placed)
 
     def restore(self, inventory: Inventory, identity: str, undo: Json) -> None:
         """Brings back those that were online, then what went with them."""
@@ -118,8 +134,9 @@ class Offline(CpuFiles):
         _give_back(inventory.host, undo)
 
     def moves(self, inventory: Inventory, identity: str) -> Sequence[tuple[str, str]]:
-        """Interrupts that have no other CPU."""
-        return _moved_with(inventory, parse_list(identity))
+        """All interrupts: see the head of this file."""
+        del identity
+        return _interrupts(inventory)
 
 
 class Smt(HostFile):
@@ -177,10 +194,11 @@ class Smt(HostFile):
     def write(self, inventory: Inventory, identity: str, wanted: Json, options: Mapping[str, Json]) -> None:
         """One write; threads that had bound themselves are bound as before."""
         del identity, options
-        before = _bindings(inventory.host)
+        before, placed = _bindings(inventory.host), _requested(inventory)
         had = _online(inventory.host.files)
         inventory.host.files.write(CONTROL, str(wanted))
         _keep_bound(inventory.host, before, had - _online(inventory.host.files))
+        _keep_placed(inventory, placed)
 
     def restore(self, inventory: Inventory, identity: str, undo: Json) -> None:
         """The old control, then each CPU as it was, then what went with them."""
@@ -196,10 +214,9 @@ class Smt(HostFile):
         _give_back(inventory.host, undo)
 
     def moves(self, inventory: Inventory, identity: str) -> Sequence[tuple[str, str]]:
-        """Interrupts that may land on second threads alone."""
+        """All interrupts: see the head of this file."""
         del identity
-        topology = inventory.topology
-        return _moved_with(inventory, topology.online - topology.first_threads(topology.online))
+        return _interrupts(inventory)
 
 
 def _online(files: HostFiles) -> CpuSet:
