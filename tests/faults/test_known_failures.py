@@ -118,7 +118,7 @@ def test_10_masks_are_compared_by_meaning() -> None:
 
 def test_11_no_other_programs_text_is_read() -> None:
     """NIC settings come by ioctl and netlink; no line of the engine runs a program to read what it prints."""
-    # start the undo timer, a service, the making of a menu, a holder: they show what was said of a failure, and read nothing else
+    # start the undo timer, a service, the making of a menu, a holder: they show what was said of a failure, no more
     allowed = {"tuner/arming.py", "tuner/host/commands.py", "tuner/host/dma_latency.py"}
     for path in (PROJECT / "tuner").rglob("*.py"):
         name = str(path.relative_to(PROJECT))

@@ -243,6 +243,8 @@ def plain(value: Json) -> str:
     """A reading for people: groups of CPUs side by side; what is empty is said to be."""
     if value is None or value in ("", {}, []):
         return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, Mapping):
         return ", ".join(f"{printable(str(key), 60)}: {plain(each)}" for key, each in value.items())
     return printable(str(value), 200)

@@ -98,8 +98,8 @@ def _told(reference: Reference, readings: list[Standing], inventory: Inventory) 
     for n, quirk in enumerate(about.quirks):
         lines += _item("" if n else "seen", f"- {quirk}")
     lines += _item("source", about.source)
-    for asked in reference.asked:
-        lines += [f"  {'profile':{_INDENT - 2}}{asked.example}"]
+    for n, asked in enumerate(reference.asked):
+        lines += [f"  {'' if n else 'profile':{_INDENT - 2}}{asked.example}"]
         lines += _item("", f"{asked.about}: {asked.values.replace('`', '')}")
     lines += list(_here(readings, inventory))
     return "\n".join(lines)
@@ -126,8 +126,9 @@ def _here(readings: list[Standing], inventory: Inventory) -> Iterator[str]:
     yield f"  on {printable(where)}:"
     for standing in readings[:_SHOWN]:
         now = standing.error or plain(standing.now)
-        differs = not standing.error and standing.effective not in (None, standing.now)
-        effect = f" (in effect: {plain(standing.effective)})" if differs else ""
+        effective = plain(standing.effective)
+        differs = not standing.error and standing.effective not in (None, standing.now) and effective not in standing.note
+        effect = f" (in effect: {effective})" if differs else ""
         note = f" ({standing.note})" if standing.note else ""
         yield f"    {standing.target}: {now}{effect}{note}"
     if len(readings) > _SHOWN:
