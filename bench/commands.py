@@ -21,7 +21,6 @@ from tuner.host.host import Host, Inventory, open_host
 from tuner.host.simulated import write_tree
 from tuner.knobs.catalogue import ENTRIES, KNOBS
 from tuner.language.entry import PART
-from tuner.language.reference import sample
 from tuner.plan import Plan, build
 from tuner.profile import ProfileError
 from tuner.profile_files import load
@@ -74,7 +73,12 @@ class Whole:
         host = open_host(root)
         nics = [nic for nic in Inventory(host).nics if nic.physical]
         self.bindings: Mapping[str, str] = {"feed": (nics[0].name if nics else "lo")}
-        values = {".".join("feed" if word == PART else word for word in each.place): sample(each.kind) for each in ENTRIES}
+        values = {}
+        for each in ENTRIES:
+            words = ["feed" if word == PART else word for word in each.place]
+            quoted = ".".join(f'"{word}"' if "." in word else word for word in words)  # a word of the kernel's may have one
+            if sample := each.kind.sample():  # what is always refused has none
+                values[".".join(words)] = f"{quoted} = {sample}"
         for _ in range(len(values)):
             self._write(values)
             try:
@@ -90,7 +94,7 @@ class Whole:
 
     def _write(self, values: Mapping[str, str]) -> None:
         with open(self.path, "w", encoding="utf-8") as file:
-            file.write("".join(f"{key} = {value}\n" for key, value in values.items()) + HEAD)
+            file.write("".join(f"{line}\n" for line in values.values()) + HEAD)
 
     def plan(self, host: Host) -> Plan:
         """One look at everything, from the files of the profile to the last reading."""

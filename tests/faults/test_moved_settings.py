@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from engine import Sim, tree_of
+from engine import RECEIVER, Sim, tree_of
 from port import Faults, faulty
 
 from tuner.undo import rollback
 
-APPLY = ("apply", "feed-handler", "--allow", "link")
+APPLY = ("apply", RECEIVER, "--allow", "link")
 
 
 @pytest.fixture

@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable
 
 import pytest
-from engine import PROJECT, Sim, clean_environment, command_line, tree_of
+from engine import PROJECT, RECEIVER, Sim, clean_environment, command_line, tree_of
 from port import Faults, faulty
 
 from tuner.store import Refused, Store
 from ui.cli.main import main
 
 pytestmark = pytest.mark.promise("R9")
-APPLY = ("apply", "feed-handler", "--allow", "link")
+APPLY = ("apply", RECEIVER, "--allow", "link")
 
 
 @pytest.fixture

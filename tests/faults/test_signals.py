@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine import PROJECT, Sim, clean_environment, command_line
+from engine import PROJECT, RECEIVER, Sim, clean_environment, command_line
 from port import Faults, faulty
 
 from ui.cli.main import main
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 pytestmark = pytest.mark.promise("R13")
-APPLY = ("apply", "feed-handler", "--allow", "link")
+APPLY = ("apply", RECEIVER, "--allow", "link")
 by_name = pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 
 

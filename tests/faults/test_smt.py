@@ -51,8 +51,8 @@ def test_an_interrupt_that_had_no_other_cpu_gets_it_back(sim: Sim) -> None:
     inventory = Inventory(sim.host)
     identity = next(irq.identity for irq in inventory.irqs if irq.number == 1)
     assert ("irq.affinity", identity) in Smt().moves(inventory, "host")
-    assert ("irq.affinity", identity) in Offline().moves(inventory, "6-7")
-    assert ("irq.affinity", identity) not in Offline().moves(inventory, "7")
+    # also one that has others: virtio_net deals its own out anew whenever a CPU comes or goes
+    assert ("irq.affinity", identity) in Offline().moves(inventory, "7")
 
 
 @pytest.mark.promise("R1")
