@@ -1,9 +1,10 @@
 """A host: its files and its system calls, this machine's or a tree's."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 from tuner.host.files import HostFiles
 from tuner.host.irqs import Irq, read_irqs, role_of
@@ -12,6 +13,8 @@ from tuner.host.syscalls import LinuxSyscalls, Syscalls
 from tuner.host.text import printable
 from tuner.host.threads import Thread
 from tuner.host.topology import Topology, read_topology
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class Inventory:
     def __init__(self, host: Host) -> None:
         self.host = host
         self._still = False
-        self._threads: tuple[Thread, ...] | None = None
+        self._read: dict[tuple[str, ...], Any] = {}
 
     @contextlib.contextmanager
     def still(self) -> Iterator[None]:
@@ -71,16 +74,21 @@ class Inventory:
         try:
             yield
         finally:
-            self._still, self._threads = False, None
+            self._still, self._read = False, {}
+
+    def once(self, key: tuple[str, ...], read: Callable[[], T]) -> T:
+        """What ``read`` answers, and within ``still`` what it answered before: many settings come in one answer."""
+        if key in self._read:
+            found: T = self._read[key]
+            return found
+        answer = read()
+        if self._still:
+            self._read[key] = answer
+        return answer
 
     def threads(self) -> tuple[Thread, ...]:
         """All threads, read anew at each call but within ``still``: thousands of them cost tens of milliseconds."""
-        if self._threads is not None:
-            return self._threads
-        threads = self.host.syscalls.threads()
-        if self._still:
-            self._threads = threads
-        return threads
+        return self.once(("threads",), self.host.syscalls.threads)
 
     @cached_property
     def topology(self) -> Topology:

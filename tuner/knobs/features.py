@@ -151,7 +151,7 @@ def read_features(inventory: Inventory, nic: Nic) -> dict[str, Feature]:
         Unsupported: it shows none.
     """
     try:
-        return inventory.host.syscalls.features(nic.name)
+        return inventory.once(("features", nic.name), lambda: inventory.host.syscalls.features(nic.name))
     except OSError as error:
         raise Unsupported(f"{driver_of(nic)} shows no features: {error.strerror}") from error
 

@@ -120,7 +120,7 @@ def read_group(inventory: Inventory, nic: Nic, group: str) -> Values:
         OSError: ENODEV: the NIC is gone; EPERM: not for this user.
     """
     try:
-        return inventory.host.syscalls.nic_values(nic.name, group)
+        return inventory.once(("nic", nic.name, group), lambda: inventory.host.syscalls.nic_values(nic.name, group))
     except PermissionError:
         raise
     except OSError as error:

@@ -175,7 +175,7 @@ def _note(state: ServiceState) -> str:
 
 def _by_process(inventory: Inventory, unit: str) -> Reading:
     name = STOPPABLE[unit].process
-    found = [t.pid for t in inventory.host.syscalls.threads() if name and t.name == name and t.tid == t.pid and not t.kernel]
+    found = [t.pid for t in inventory.threads() if name and t.name == name and t.tid == t.pid and not t.kernel]
     if found:
         raise Unsupported(f"systemd is not PID 1 here: end process {found[0]} ({name}) by hand, and keep it from being started")
     return Reading(now=STOPPED, effective=STOPPED, note="no such process; systemd is not PID 1 here")

@@ -4,8 +4,6 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ui.cli.output import say
-
 if TYPE_CHECKING:
     from ingest.rings.filter import Filter
     from ingest.rings.layout import Following
@@ -85,6 +83,7 @@ def told(command: str, action: Callable[[argparse.Namespace], int], arguments: a
     from ingest.rings.capture import CaptureError
     from ingest.rings.packet import RingError, WalkerMissing
     from ingest.rings.pcapng_writer import WriteError
+    from ui.cli.output import say
 
     try:
         return action(arguments)
