@@ -134,7 +134,7 @@ def test_files_and_directories(bash, root):
 
 
 def test_interfaces(bash, root):
-    assert bash(f"quietcore --root {root} plan feed-handler --bind ") == ["feed="]
+    assert bash(f"quietcore --root {root} plan feed-handler --bind ") == ["feed=", "order="]
     assert bash(f"quietcore --root {root} plan feed-handler --bind feed=e") == ["eth7"]
     assert bash(f"quietcore --root {root} ring ") == ["packet:"]
     assert bash(f"quietcore --root {root} ring packet:e") == ["eth7"]
