@@ -127,3 +127,16 @@ def test_the_journal_is_on_the_disk_and_the_timer_stands_before_the_first_write(
     assert min(records) < min(host)
     assert max(host) < max(records)
     assert journal[-1] > max(host), "the end was not made durable"
+
+
+def test_another_user_is_told_that_the_state_is_hidden_and_never_that_there_is_none(sim: Sim, as_nobody: list[str]) -> None:
+    """The journals are root's alone: who may not read them cannot know of any."""
+    assert sim.apply("base").outcome == "confirmed"
+    for path in (sim.root, str(Path(sim.root).parent), str(Path(sim.root).parent.parent)):
+        os.chmod(path, 0o755)
+    os.chmod(sim.state, 0o700)
+    for command, said in (("verify", "this user may not read"), ("doctor", "whether a profile is applied")):
+        words = [*as_nobody, "--root", sim.root, "--state", sim.state, command]
+        done = subprocess.run(words, cwd="/", capture_output=True, text=True, timeout=60, env=clean_environment())
+        assert said in done.stdout + done.stderr, (words, done)
+        assert "no profile is active" not in done.stdout + done.stderr

@@ -67,7 +67,10 @@ def _view(context: Context) -> View:
         time.sleep(_WINDOW_S)
     seconds = time.monotonic() - start if context.host.files.real else _WINDOW_S
     after = read_ticks(context.host.files)
-    return View(context.inventory, wanted, bindings, roles, before, after, seconds)
+    view = View(context.inventory, wanted, bindings, roles, before, after, seconds)
+    if context.state_is_hidden:
+        view.unseen.append(f"{printable(context.store.directory)}: whether a profile is applied, and what it wants")
+    return view
 
 
 def _record(findings: tuple[Finding, ...], unseen: list[str]) -> dict[str, Any]:
