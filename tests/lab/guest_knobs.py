@@ -3,37 +3,17 @@
 ``version_one`` comes last: it makes a host of cgroup v1 out of the guest.
 """
 
-import contextlib
-import io
-import json
 import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
+from tests.lab.guest import check, command, failures
 from tests.lab.guest_nic_queues import nic_queues
 from tests.lab.guest_nicdriver import nic_drivers
 from tests.lab.guest_observe import behaviour, fair_server, processors, version_one
 from tests.lab.guest_power_knobs import latency_under_systemd, power_knobs
 from tests.lab.guest_services import services
-from ui.cli.main import main as quietcore
-
-STATE = "/var/lib/quietcore-knobs"
-failures: list[str] = []
-
-
-def check(what: str, good: bool, detail: object = "") -> None:
-    print(f"{'ok  ' if good else 'FAIL'} {what}" + (f"  [{detail}]" if detail != "" else ""), flush=True)
-    if not good:
-        failures.append(what)
-
-
-def command(*arguments: str) -> tuple[int, dict]:
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out):
-        status = quietcore(["--json", "--state", STATE, *arguments])
-    text = out.getvalue().strip()
-    return status, json.loads(text) if text else {}
 
 
 def main() -> int:

@@ -4,9 +4,6 @@ What a rollback leaves must differ in nothing but clocks and counters. Everythin
 takes seconds on an emulated CPU.
 """
 
-import contextlib
-import io
-import json
 import pathlib
 import subprocess
 import sys
@@ -14,34 +11,18 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
+from tests.lab.guest import check, command, failures
 from tests.lab.whole_host import differences, settings
 from tuner.host.host import open_host
 from tuner.profile_files import SHIPPED, load
-from ui.cli.main import main as quietcore
 
-STATE = "/var/lib/quietcore-profiles"
 NICS = {"feed": "vmx0", "order": "e1e1"}  # queues and rings that can be changed, on node 0; one queue, on node 1
 FINE = {"ok", "ok-rounded", "kernel-managed", "unsupported", "pending-reboot"}
-failures: list[str] = []
 
 
 def fine(change: dict) -> bool:
     """An idle queue's vector moves with its next interrupt: until then it cannot be verified, which is the truth."""
     return change["state"] in FINE or (change["knob"] == "irq.affinity" and change["state"] == "unverifiable")
-
-
-def check(what: str, good: bool, detail: object = "") -> None:
-    print(f"{'ok  ' if good else 'FAIL'} {what}" + (f"  [{detail}]" if detail != "" else ""), flush=True)
-    if not good:
-        failures.append(what)
-
-
-def command(*arguments: str) -> tuple[int, dict]:
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out):
-        status = quietcore(["--json", "--state", STATE, *arguments])
-    text = out.getvalue().strip()
-    return status, json.loads(text) if text else {}
 
 
 def one_profile(name: str) -> None:
