@@ -15,7 +15,7 @@ from tuner.host.host import Inventory
 from tuner.host.nics import Nic
 from tuner.knobs.device import attributes, driver_blocks
 from tuner.knobs.knob import About, Disruption, Json, Reading, State, Unsupported
-from tuner.knobs.nic import DriverValue, driver_of, find_nic, parts_of, read_group, wish_together
+from tuner.knobs.nic import DriverValue, driver_of, find_nic, moved_by_reset, parts_of, read_group, wish_together
 from tuner.language.entry import PART, Entry, Family
 from tuner.language.request import Request
 from tuner.language.values import Whole
@@ -88,9 +88,7 @@ class ChannelCount(DriverValue):
 
     def moves(self, inventory: Inventory, identity: str) -> Sequence[tuple[str, str]]:
         """The affinities of the NIC's interrupts, and what else a reset moves."""
-        nic = find_nic(inventory, identity)
-        interrupts = [irq.identity for irq in inventory.irqs if irq.device == nic.name and not irq.managed]
-        return [(self.kept, identity), *(("irq.affinity", each) for each in interrupts)]
+        return moved_by_reset(inventory, identity, self.kept)
 
 
 class CombinedChannels(ChannelCount):

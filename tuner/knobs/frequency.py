@@ -17,7 +17,7 @@ from tuner.host.files import HostFiles
 from tuner.host.host import Inventory
 from tuner.knobs.frequency_range import MAX, MIN, Limits, compared, parsed, resolved, steps
 from tuner.knobs.knob import About, Json, Knob, Reading, State, Unsupported
-from tuner.knobs.plain import CpuFiles, collapsed, expanded, offered
+from tuner.knobs.plain import CpuFiles, collapsed, expanded, offered, same_everywhere
 from tuner.knobs.words import Offer, check_offered
 from tuner.language.request import Request
 from tuner.profile import Setting
@@ -177,11 +177,7 @@ class FrequencyRange(Knob):
 
     def same(self, left: Json, right: Json) -> bool:
         """Equal on every CPU that both know."""
-        if not isinstance(left, Mapping) and not isinstance(right, Mapping):
-            return bool(left == right)
-        cpus = ",".join(key for each in (left, right) if isinstance(each, Mapping) for key in each)
-        ours, theirs = expanded(left, cpus), expanded(right, cpus)
-        return all(ours[cpu] == theirs[cpu] for cpu in ours.keys() & theirs.keys())
+        return same_everywhere(left, right)
 
     @staticmethod
     def _limits(inventory: Inventory, cpus: CpuSet, needed: bool = True) -> dict[int, Limits]:

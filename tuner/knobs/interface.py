@@ -9,7 +9,7 @@ from typing import ClassVar
 from tuner.host.host import Inventory
 from tuner.host.nics import Nic
 from tuner.knobs.knob import About, Disruption, Reading, Unsupported
-from tuner.knobs.nic import find_nic
+from tuner.knobs.nic import find_nic, moved_by_reset
 from tuner.knobs.nic_files import NicFile
 from tuner.language.entry import PART, Entry, Family, on_nic, on_nic_first
 from tuner.language.values import Whole, Word
@@ -44,9 +44,7 @@ class Mtu(NicFile):
 
     def moves(self, inventory: Inventory, identity: str) -> Sequence[tuple[str, str]]:
         """The affinities of the NIC's interrupts, and all that its driver may forget when it opens the device again."""
-        nic = find_nic(inventory, identity)
-        interrupts = [irq.identity for irq in inventory.irqs if irq.device == nic.name and not irq.managed]
-        return [("nic.settings", identity), *(("irq.affinity", each) for each in interrupts)]
+        return moved_by_reset(inventory, identity)
 
 
 class TransmitQueueLength(NicFile):

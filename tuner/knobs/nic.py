@@ -30,6 +30,13 @@ def find_nic(inventory: Inventory, identity: str) -> Nic:
     return nic
 
 
+def moved_by_reset(inventory: Inventory, identity: str, kept: str = "nic.settings") -> Sequence[tuple[str, str]]:
+    """What a NIC's reset moves besides: its interrupts' affinities, and what its driver forgets when it opens it again."""
+    nic = find_nic(inventory, identity)
+    interrupts = [irq.identity for irq in inventory.irqs if irq.device == nic.name and not irq.managed]
+    return [(kept, identity), *(("irq.affinity", each) for each in interrupts)]
+
+
 def driver_of(nic: Nic) -> str:
     """What to call its driver."""
     return nic.driver or "the driver"

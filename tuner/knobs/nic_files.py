@@ -12,7 +12,7 @@ from tuner.host.nics import NET_ROOT, Nic
 from tuner.host.text import is_number
 from tuner.knobs.knob import Json, Knob, Reading, State, Unsupported
 from tuner.knobs.nic import find_nic
-from tuner.knobs.plain import collapsed, expanded, number_or_text
+from tuner.knobs.plain import collapsed, expanded, number_or_text, same_everywhere
 
 
 class NicFile(Knob):
@@ -116,11 +116,7 @@ class QueueFiles(Knob):
 
     def same(self, left: Json, right: Json) -> bool:
         """Equal for every queue that both know."""
-        if not isinstance(left, Mapping) and not isinstance(right, Mapping):
-            return bool(left == right)
-        named = ",".join(key for each in (left, right) if isinstance(each, Mapping) for key in each)
-        ours, theirs = expanded(left, named), expanded(right, named)
-        return all(ours[queue] == theirs[queue] for queue in ours.keys() & theirs.keys())
+        return same_everywhere(left, right)
 
     def path(self, nic: Nic, queue: int) -> str:
         """The file of one queue."""

@@ -4,7 +4,8 @@ The kernel's rules for all of them: one write is one value, the error comes from
 nothing or something else: so every knob is read back (Documentation/filesystems/sysfs.rst).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import eq
 from typing import ClassVar
 
 from tuner.host.cpulist import format_list, parse_list
@@ -127,11 +128,7 @@ class CpuFiles(Knob):
 
     def same(self, left: Json, right: Json) -> bool:
         """Equal on every CPU that both know."""
-        if not isinstance(left, Mapping) and not isinstance(right, Mapping):
-            return self.same_value(left, right)
-        cpus = ",".join(key for each in (left, right) if isinstance(each, Mapping) for key in each)
-        ours, theirs = expanded(left, cpus), expanded(right, cpus)
-        return all(self.same_value(ours[cpu], theirs[cpu]) for cpu in ours.keys() & theirs.keys())
+        return same_everywhere(left, right, self.same_value)
 
     def path(self, inventory: Inventory, cpu: int) -> str:
         """The file of one CPU."""
@@ -170,6 +167,15 @@ def expanded(value: Json, cpus: str) -> dict[int, Json]:
     if isinstance(value, Mapping):
         return {cpu: each for key, each in value.items() for cpu in parse_list(str(key))}
     return dict.fromkeys(sorted(parse_list(cpus)), value)
+
+
+def same_everywhere(left: Json, right: Json, same: Callable[[Json, Json], bool] = eq) -> bool:
+    """Whether two of what ``collapsed`` makes mean the same, on every member that both know."""
+    if not isinstance(left, Mapping) and not isinstance(right, Mapping):
+        return bool(same(left, right))
+    members = ",".join(key for each in (left, right) if isinstance(each, Mapping) for key in each)
+    ours, theirs = expanded(left, members), expanded(right, members)
+    return all(same(ours[each], theirs[each]) for each in ours.keys() & theirs.keys())
 
 
 def _text(inventory: Inventory, path: str) -> str:

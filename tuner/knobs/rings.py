@@ -13,7 +13,7 @@ from tuner.host.host import Inventory
 from tuner.host.nics import Nic
 from tuner.host.syscalls import Rings
 from tuner.knobs.knob import About, Disruption, Json, Knob, Reading, State, Unsupported
-from tuner.knobs.nic import find_nic
+from tuner.knobs.nic import find_nic, moved_by_reset
 from tuner.language.entry import PART, Entry, Family
 from tuner.language.request import Request
 from tuner.language.values import Whole
@@ -67,9 +67,7 @@ class RingSize(Knob):
 
     def moves(self, inventory: Inventory, identity: str) -> Sequence[tuple[str, str]]:
         """The affinities of the NIC's interrupts, and all that its driver may forget when it opens the device again."""
-        nic = find_nic(inventory, identity)
-        interrupts = [irq.identity for irq in inventory.irqs if irq.device == nic.name and not irq.managed]
-        return [("nic.settings", identity), *(("irq.affinity", each) for each in interrupts)]
+        return moved_by_reset(inventory, identity)
 
     def _size(self, rings: Rings) -> int:
         raise NotImplementedError
