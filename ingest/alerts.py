@@ -11,7 +11,7 @@ A gap in a feed is told by ``ingest.feeds.gap_watch``, with a verdict; here is o
 """
 
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,7 @@ _LASTING = {
     judgement.LINK: (0, 0),
     judgement.STALE: (0, 0),
 }
+_BY_ROLE = frozenset({judgement.DEVICE, judgement.IPI, judgement.TICK})
 _GRAVEST = {CRIT: 0, WARN: 1, INFO: 2}
 _ALIVE = ("received", "duplicate", "reordered", "outside", "heartbeats")
 
@@ -85,12 +86,19 @@ class Alerts:
         self._linked: set[str] = set()  # interfaces that had a link, as long as they are there
         self._feeds: dict[str, tuple[int, int, bool]] = {}  # place -> what came, when, whether ever while this looked
 
-    def judge(self, sample: Sample, nohz_full: Collection[int] = frozenset()) -> tuple[Event, ...]:
+    def judge(
+        self,
+        sample: Sample,
+        nohz_full: Collection[int] = frozenset(),
+        reserved: Callable[[int], bool] = lambda _: True,
+    ) -> tuple[Event, ...]:
         """What is to be told beside this sample.
 
         Args:
             sample: the next one; the first, and any without an interval, only sets where counting begins.
             nohz_full: CPUs whose tick is to be stopped.
+            reserved: whether a core still has the role by which it was judged; asked ahead of an onset there. Where a profile
+                is taken back, interrupts return to cores whose roles were read some seconds ago.
         """
         now_ns = sample.monotonic_ns
         fresh: list[_Matter] = []
@@ -101,6 +109,9 @@ class Alerts:
                 continue
             matter.take(finding, count, now_ns)
             if not matter.open and matter.count >= _LASTING[finding.kind][0]:
+                if finding.kind in _BY_ROLE and not reserved(finding.cpu or 0):
+                    del self._matters[finding.key]
+                    continue
                 self._begin(matter, sample)
                 fresh.append(matter)
             elif matter.told and finding.per_s >= AGAIN * matter.told_per_s > 0:

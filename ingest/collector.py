@@ -21,6 +21,7 @@ from ingest.counters.interrupts import Parser
 from ingest.counters.kept import KeptFile
 from ingest.counters.nic import Statistics
 from ingest.irq_samples import IrqReader
+from ingest.judgement import RESERVED
 from ingest.ledger import Ledger
 from ingest.loss_reader import LossReader
 from ingest.losses import PROTOCOL_COUNTERS
@@ -52,6 +53,9 @@ class Clock(Protocol):
     def time(self) -> float:
         """The wall clock, in seconds since 1970."""
 
+    def process_time_ns(self) -> int:
+        """What this process used of its CPUs for watching."""
+
 
 class Collector:
     """One host's counters, read tick by tick.
@@ -74,6 +78,7 @@ class Collector:
         self._host = host
         self._clock = clock
         self._alerts = Alerts()
+        self._looked: list[tuple[Event, ...]] = []  # what a look at the roles brought that was made for an alert
         self._rings = rings
         self._active = active or _nothing_active
         self._profile = ""
@@ -218,11 +223,19 @@ class Collector:
             cost=self._cost(interval_s),
             profile=self._profile,
         )
-        told = self._alerts.judge(sample, self._topology.nohz_full)
-        return replace(sample, events=(*events, *told)) if told else sample
+        self._looked = []
+        told = self._alerts.judge(sample, self._topology.nohz_full, self._is_reserved)
+        news = (*told, *(event for look in self._looked for event in look))
+        return replace(sample, events=(*events, *news)) if news else sample
+
+    def _is_reserved(self, cpu: int) -> bool:
+        """Whether a core is one by what its role is now: looked at again, once a tick."""
+        if not self._looked:
+            self._looked.append(self.refresh())
+        return self._roles.get(cpu) in RESERVED
 
     def _cost(self, interval_s: float) -> Cost:
-        cpu_ns = time.process_time_ns()
+        cpu_ns = self._clock.process_time_ns()
         spent = cpu_ns - self._last_cpu_ns if self._last_cpu_ns else 0
         self._last_cpu_ns = cpu_ns
         percent = spent / interval_s / 1e7 if interval_s else 0.0

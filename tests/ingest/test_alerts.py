@@ -203,6 +203,17 @@ def test_a_backlog_that_drops_is_told_of_any_core():
     assert (event.level, event.cpu, event.counter, event.count) == ("crit", 3, "softnet dropped", 40)
 
 
+def test_a_core_that_has_lost_its_role_meanwhile_is_no_matter():
+    told = Stream()
+    asked = []
+    for _ in range(4):
+        told()
+        sample = Sample("h", "live", "k", 9, 0.0, told.at_ns, 1.0, STRAY["cores"], STRAY["irqs"], (), ())
+        assert told.alerts.judge(sample, reserved=lambda cpu: bool(asked.append(cpu))) == ()
+    assert asked == [5] * 4
+    assert told.alerts._matters == {}
+
+
 def test_links_and_late_ticks():
     told = Stream()
     assert told(nics=[nic(carrier=False)]) == ()  # it had none when this began

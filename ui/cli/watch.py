@@ -2,6 +2,8 @@
 
 import argparse
 import contextlib
+import errno
+import math
 import os
 import signal
 import sys
@@ -65,8 +67,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--interval", metavar="TIME", type=duration, default=1.0, help="time between samples (default: 1s)")
     parser.add_argument("--count", metavar="N", type=int, help="end after N samples (default: at Ctrl-C)")
     parser.add_argument("--live", action="store_true", help="on a simulated --root: let it live while this watches")
+    parser.add_argument(
+        "--story",
+        metavar="PACE",
+        type=pace,
+        nargs="?",
+        const=1.0,
+        help="with --live: the minute of --demo happens on it, PACE seconds of it in a second (default: 1)",
+    )
     ring_options(parser)
     parser.epilog = EPILOG
+
+
+def pace(text: str) -> float:
+    """``10``: how many seconds of a story in a second."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0.01 <= number <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no pace: a number from 0.01 to 10000, 1 being as fast as time")
+    return number
 
 
 class _Ended(Exception):
@@ -121,6 +142,9 @@ def run(arguments: argparse.Namespace) -> int:
     if wrong:
         say(f"quietcore watch: {wrong}")
         return 1
+    if arguments.story is not None and not (arguments.live or arguments.demo):
+        say("quietcore watch: --story: on a host that lives; add --live and a simulated --root, or --demo")
+        return 1
     if not arguments.ring:
         return _watch(arguments)
     return told("watch", _watch, arguments)
@@ -150,16 +174,22 @@ def _samples(
         from ui.cli.watch_rings import opened
 
         rings = opened(context, arguments, interval_s, held)
+    if arguments.story is not None and not context.host.simulated:
+        raise OSError(errno.EINVAL, "no simulated host, and a story happens on no other", context.root)
+    if context.simulation is not None or arguments.story is not None:
+        from ui.cli.story import told_samples
+
+        yield from told_samples(context, interval_s, arguments.count, arguments.story or 1.0, held)
+        return
     collector = Collector(context.host, context.profile_and_roles, rings)
     held.callback(collector.close)
     if context.host.files.real and rings is None:  # the CPUs of another host are not ours to run on
         pin_to_housekeeping(collector.topology, collector.roles)
-    simulation = context.simulation
-    if simulation is None and arguments.live and context.host.simulated:
+    before = None
+    if arguments.live and context.host.simulated:
         from tuner.host.simulated import Simulation
 
-        simulation = Simulation(context.host)
-    before = partial(simulation.advance, interval_s) if simulation is not None else None
+        before = partial(Simulation(context.host).advance, interval_s)
     yield from collector.stream(interval_s, arguments.count, before)
 
 
