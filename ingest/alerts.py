@@ -39,7 +39,7 @@ _LASTING = {
     judgement.LOST: (1, 5_000_000_000),
     judgement.PRESSURE: (1, 5_000_000_000),
     judgement.FLAP: (1, 10_000_000_000),
-    judgement.LATE: (1, 10_000_000_000),
+    judgement.LATE: (3, 10_000_000_000),  # one is nothing on a host that works
     judgement.LINK: (0, 0),
     judgement.STALE: (0, 0),
 }

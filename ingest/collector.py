@@ -223,10 +223,14 @@ class Collector:
             cost=self._cost(interval_s),
             profile=self._profile,
         )
+        return self._with_alerts(sample)
+
+    def _with_alerts(self, sample: Sample) -> Sample:
+        """The sample with what is to be told of it."""
         self._looked = []
         told = self._alerts.judge(sample, self._topology.nohz_full, self._is_reserved)
         news = (*told, *(event for look in self._looked for event in look))
-        return replace(sample, events=(*events, *news)) if news else sample
+        return replace(sample, events=(*sample.events, *news)) if news else sample
 
     def _is_reserved(self, cpu: int) -> bool:
         """Whether a core is one by what its role is now: looked at again, once a tick."""

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 
 from ingest.collector import Collector
 from ingest.ring_samples import RingReader
@@ -113,8 +112,11 @@ def told_samples(
         context.host, context.profile_and_roles, RingReader(rings, context.host.files, following()), clock=story
     )
     held.callback(collector.close)
-    advance = partial(story.advance, interval_s)
-    stream = collector.stream(interval_s, count, advance) if pace == 1 else _paced(collector, story, interval_s, count, pace)
+
+    def pass_time(seconds: float = interval_s) -> None:
+        story.advance(seconds)
+
+    stream = collector.stream(interval_s, count, pass_time) if pace == 1 else _paced(collector, story, interval_s, count, pace)
     for sample in stream:
         news = tuple(Event(each.level, each.where, printable(each.what, 300), key="remedy") for each in story.news())
         yield replace(sample, events=(*sample.events, *news)) if news else sample
