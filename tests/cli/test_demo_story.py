@@ -25,8 +25,9 @@ MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else "/tmp"
 LOST = BURST - 512
 
 
-def demos() -> set[str]:
-    return {name for name in os.listdir(MEMORY) if name.startswith("quietcore-demo-")}
+def demos(of: subprocess.Popen) -> list[str]:
+    """What is left of the host that a process made."""
+    return [name for name in os.listdir(MEMORY) if name.startswith(f"quietcore-demo-{of.pid}-")]
 
 
 def at(sample: Sample) -> float:
@@ -158,21 +159,22 @@ def test_a_host_that_was_rolled_back_is_left_alone(tmp_path):
 
 
 def test_the_command_tells_it_and_leaves_nothing_behind():
-    before = demos()
     words = [*QUIETCORE, "--demo", "watch", "--json", "--interval", "1s", "--story", "100", "--count", "42"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    samples = [from_json(each) for each in done.stdout.splitlines()]
+    child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    first = child.stdout.readline()
+    assert len(demos(child)) == 1
+    told, words = child.communicate(timeout=60)
+    assert child.returncode == 0, words
+    samples = [from_json(each) for each in (first + told).splitlines()]
     levels = [event.level for sample in samples for event in sample.events if not event.ended]
     assert levels.index("warn") < levels.index("crit") < levels.index("info")
-    assert "transaction 2 is confirmed" in done.stdout
+    assert "transaction 2 is confirmed" in told
     assert all(sample.source == "simulated" for sample in samples)
-    assert demos() <= before
+    assert demos(child) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_and_nothing_is_left(number):
-    before = demos()
     words = [*QUIETCORE, "--demo", "watch", "--json", "--interval", "0.5s", "--story", "20"]
     child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for each in child.stdout:
@@ -181,7 +183,7 @@ def test_a_signal_ends_it_and_nothing_is_left(number):
     child.send_signal(number)
     child.communicate(timeout=20)
     assert child.returncode == 0
-    assert demos() <= before
+    assert demos(child) == []
 
 
 def test_a_remedy_that_is_under_way_is_ended_with_its_story(tmp_path):

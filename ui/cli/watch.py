@@ -2,8 +2,6 @@
 
 import argparse
 import contextlib
-import errno
-import math
 import os
 import signal
 import sys
@@ -21,6 +19,7 @@ from ui.cli.durations import duration
 from ui.cli.losses import now_lost
 from ui.cli.output import say
 from ui.cli.ring_sources import ring_options, told, without_ring
+from ui.cli.story_option import story_option, story_pace, without_life
 from ui.cli.table import microseconds, table
 
 MINIMUM_S = 0.1
@@ -67,27 +66,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--interval", metavar="TIME", type=duration, default=1.0, help="time between samples (default: 1s)")
     parser.add_argument("--count", metavar="N", type=int, help="end after N samples (default: at Ctrl-C)")
     parser.add_argument("--live", action="store_true", help="on a simulated --root: let it live while this watches")
-    parser.add_argument(
-        "--story",
-        metavar="PACE",
-        type=pace,
-        nargs="?",
-        const=1.0,
-        help="with --live: the minute of --demo happens on it, PACE seconds of it in a second (default: 1)",
-    )
+    story_option(parser)
     ring_options(parser)
     parser.epilog = EPILOG
-
-
-def pace(text: str) -> float:
-    """``10``: how many seconds of a story in a second."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0.01 <= number <= 10_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no pace: a number from 0.01 to 10000, 1 being as fast as time")
-    return number
 
 
 class _Ended(Exception):
@@ -138,12 +119,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.count is not None and arguments.count < 1:
         print("quietcore watch: --count must be at least 1", file=sys.stderr)
         return 1
-    wrong = without_ring(arguments)
+    wrong = without_ring(arguments) or without_life(arguments)
     if wrong:
         say(f"quietcore watch: {wrong}")
-        return 1
-    if arguments.story is not None and not (arguments.live or arguments.demo):
-        say("quietcore watch: --story: on a host that lives; add --live and a simulated --root, or --demo")
         return 1
     if not arguments.ring:
         return _watch(arguments)
@@ -174,12 +152,11 @@ def _samples(
         from ui.cli.watch_rings import opened
 
         rings = opened(context, arguments, interval_s, held)
-    if arguments.story is not None and not context.host.simulated:
-        raise OSError(errno.EINVAL, "no simulated host, and a story happens on no other", context.root)
-    if context.simulation is not None or arguments.story is not None:
+    story = story_pace(context, arguments)
+    if story is not None:
         from ui.cli.story import told_samples
 
-        yield from told_samples(context, interval_s, arguments.count, arguments.story or 1.0, held)
+        yield from told_samples(context, interval_s, arguments.count, story, held)
         return
     collector = Collector(context.host, context.profile_and_roles, rings)
     held.callback(collector.close)

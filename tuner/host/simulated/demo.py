@@ -30,7 +30,7 @@ def demo_place() -> Iterator[str]:
     """
     place = _MEMORY if os.path.isdir(_MEMORY) and os.access(_MEMORY, os.W_OK | os.X_OK) else None
     with _terminated_as_exit():
-        directory = tempfile.mkdtemp(prefix="quietcore-demo-", dir=place)
+        directory = tempfile.mkdtemp(prefix=f"quietcore-demo-{os.getpid()}-", dir=place)
         try:
             yield directory
         finally:
