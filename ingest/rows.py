@@ -41,13 +41,13 @@ class Rows(Generic[T]):
         self.places = {name: at for at, name in enumerate(self.names)}
         self.values: Callable[[T], tuple[Any, ...]] = attrgetter(*self.names)
         self._types: list[frozenset[type]] = []
-        self._freezes: dict[int, Freeze] = {}
+        self.freezes: dict[int, Freeze] = {}  # field number -> what makes its value of a list or an object
         for at, each in enumerate(fields):
             freeze = (nested or {}).get(each.name)
             types, freeze = (frozenset({list, dict}), freeze) if freeze else _KINDS[each.type]
             self._types.append(types)
             if freeze is not None:
-                self._freezes[at] = freeze
+                self.freezes[at] = freeze
         self._met: set[tuple[type, ...]] = set()
 
     def record(self, row: T) -> dict[str, Any]:
@@ -69,8 +69,10 @@ class Rows(Generic[T]):
         values = list(record.values())
         types = tuple(map(type, values))
         if types not in self._met:
-            self._look(values, types)
-        for at, freeze in self._freezes.items():
+            self.look(range(len(types)), values)
+            if len(self._met) < _MAX_MET:
+                self._met.add(types)
+        for at, freeze in self.freezes.items():
             values[at] = freeze(values[at])
         return self.kind(*values)
 
@@ -88,15 +90,18 @@ class Rows(Generic[T]):
         """
         if type(value) not in self._types[at]:
             raise ValueError(f"{self.names[at]} cannot be {_shown(value)}")
-        freeze = self._freezes.get(at)
+        freeze = self.freezes.get(at)
         return value if freeze is None else freeze(value)
 
-    def _look(self, values: Sequence[Any], types: tuple[type, ...]) -> None:
-        for at, each in enumerate(types):
-            if each not in self._types[at]:
-                raise ValueError(f"{self.names[at]} cannot be {_shown(values[at])}")
-        if len(self._met) < _MAX_MET:
-            self._met.add(types)
+    def look(self, fields: Iterable[int], values: Sequence[Any]) -> None:
+        """Looks at the types of some fields' values.
+
+        Raises:
+            ValueError: one that it cannot be, or more or fewer values than fields.
+        """
+        for at, value in zip(fields, values, strict=True):
+            if type(value) not in self._types[at]:
+                raise ValueError(f"{self.names[at]} cannot be {_shown(value)}")
 
 
 def to_line(record: Mapping[str, Any]) -> str:

@@ -178,7 +178,7 @@ class Sample:
         record = {"schema": SCHEMA, "command": command} | SAMPLE.record(self)
         record["cores"] = list(map(CORES.record, self.cores))
         record["irqs"] = list(map(IRQS.record, self.irqs))
-        record["nics"] = [NICS.record(nic) | {"queues": list(map(QUEUES.record, nic.queues))} for nic in self.nics]
+        record["nics"] = list(map(nic_record, self.nics))
         record["losses"] = list(map(LOSSES.record, self.losses))
         record["events"] = list(map(EVENTS.record, self.events))
         record["cost"] = COST.record(self.cost)
@@ -202,6 +202,11 @@ SAMPLE = Rows(
         "drift": mappings,
     },
 )
+
+
+def nic_record(nic: NicSample) -> dict[str, Any]:
+    """A NIC as JSON has it."""
+    return NICS.record(nic) | {"queues": list(map(QUEUES.record, nic.queues))}
 
 
 class SampleError(ValueError):
