@@ -99,6 +99,7 @@ class NicSample:
     rx_ring: int | None = None
     rx_ring_max: int | None = None
     physical: bool = True
+    carrier: bool = True  # ``up`` is what was asked for; this is whether there is a link
     counters: dict[str, int] = field(default_factory=dict)
     queues: tuple[QueueSample, ...] = ()
 
@@ -125,11 +126,26 @@ class LossSample:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened between two samples: ``level`` is ``info``, ``warn`` or ``crit``."""
+    """Something that happened between two samples: ``level`` is ``info``, ``warn`` or ``crit``.
+
+    What has an onset and an end has a ``key``, the same in all that is told of it: when it began, when it became ten times as
+    much, and, of level ``info`` with ``ended``, when it was over. ``since_s`` is the wall clock of its onset, ``count`` how
+    many there were since (interrupts, packets, ticks). The fields behind lead to the row that it is about, if to any.
+    """
 
     level: str
     where: str
     what: str
+    key: str = ""
+    ended: bool = False
+    since_s: float = 0.0
+    count: int = 0
+    cpu: int | None = None
+    irq: str = ""  # label of a row of /proc/interrupts
+    nic: str = ""
+    queue: int | None = None
+    counter: str = ""  # of a row of the ledger of losses
+    feed: str = ""  # a stream, or a channel
 
 
 @dataclass(frozen=True, slots=True)

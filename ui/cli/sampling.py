@@ -2,6 +2,8 @@
 
 import argparse
 import contextlib
+import errno
+import math
 import os
 import select
 import signal
@@ -29,7 +31,26 @@ def sampling_options(parser: argparse.ArgumentParser) -> None:
     """What there is to say of samples: how often, of what, with which rings."""
     parser.add_argument("--interval", metavar="TIME", type=duration, default=1.0, help="time between samples (default: 1s)")
     parser.add_argument("--live", action="store_true", help="on a simulated --root: let it live while this watches")
+    parser.add_argument(
+        "--story",
+        metavar="PACE",
+        type=story_pace,
+        nargs="?",
+        const=1.0,
+        help="with --live: the minute of --demo happens on it, PACE seconds of it in a second (default: 1)",
+    )
     ring_options(parser)
+
+
+def story_pace(text: str) -> float:
+    """``10``: how many seconds of a story in a second."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0.01 <= number <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no pace: a number from 0.01 to 10000, 1 being as fast as time")
+    return number
 
 
 class Ended(Exception):
@@ -173,13 +194,20 @@ def _samples(
         from ui.cli.watch_rings import opened
 
         rings = opened(context, arguments, MINIMUM_S if pace.may_change else pace.interval_s, held)
+    if arguments.story is not None and not context.host.simulated:
+        raise OSError(errno.EINVAL, "no simulated host, and a story happens on no other", context.root)
+    if context.simulation is not None or arguments.story is not None:
+        from ui.cli.story import told_samples
+
+        yield from told_samples(context, pace.interval_s, count, arguments.story or 1.0, held, wait=pace.wait)
+        return
     collector = Collector(context.host, context.profile_and_roles, rings)
     held.callback(collector.close)
     if context.host.files.real and rings is None:  # the CPUs of another host are not ours to run on
         pin_to_housekeeping(collector.topology, collector.roles)
-    simulation = context.simulation
-    if simulation is None and arguments.live and context.host.simulated:
+    before = None
+    if arguments.live and context.host.simulated:
         from tuner.host.simulated import Simulation
 
-        simulation = Simulation(context.host)
-    yield from collector.stream(pace.interval_s, count, simulation.advance if simulation is not None else None, pace.wait)
+        before = Simulation(context.host).advance
+    yield from collector.stream(pace.interval_s, count, before, pace.wait)

@@ -81,6 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
     wrong = without_ring(arguments)
     if arguments.changes and not arguments.json:
         wrong = "--changes is of the stream for programs; add --json"
+    if arguments.story is not None and not (arguments.live or arguments.demo):
+        wrong = "--story: on a host that lives; add --live and a simulated --root, or --demo"
     if wrong:
         say(f"quietcore watch: {wrong}")
         return 1
