@@ -249,27 +249,36 @@ class Collector:
         reader_ns = self._rings.reader_cpu_ns if self._rings is not None else 0
         return Cost(spent, round(percent, 3), self._bound[1], self.late_ticks, reader_ns)
 
-    def stream(self, interval_s: float, count: int | None = None, before: Callable[[], None] | None = None) -> Iterator[Sample]:
+    def stream(
+        self,
+        interval_s: float,
+        count: int | None = None,
+        before: Callable[[float], object] | None = None,
+        wait: Callable[[float], float | None] | None = None,
+    ) -> Iterator[Sample]:
         """Samples every ``interval_s`` at absolute times, ``count`` of them or for ever; the first already has rates.
 
-        ``before`` is called ahead of each: a simulated host moves its clock there.
+        ``before`` is called ahead of each with the interval: a simulated host moves its clock there. ``wait`` sleeps for so
+        many seconds, or less, and says by which interval to go on from there; None: as before.
         """
         self.tick()
+        wait = wait or time.sleep
         # every tool that wakes on the full second wakes together
         start = time.monotonic() + random.uniform(0.0, min(0.05, interval_s / 4))  # noqa: S311
         place = taken = 0
         while count is None or taken < count:
+            told = wait(max(0.0, start + (place + 1) * interval_s - time.monotonic()))
+            if told is not None:
+                interval_s, start, place = told, time.monotonic(), 0
+                continue
             place += 1
-            delay = start + place * interval_s - time.monotonic()
-            if delay > 0:
-                time.sleep(delay)
             # looked at behind the sleep: a process that was stopped in it is late, too
             missed = int((time.monotonic() - start - place * interval_s) / interval_s)
             if missed > 0:
                 self.late_ticks += missed
                 place += missed
             if before is not None:
-                before()
+                before(interval_s)
             yield self.tick()
             taken += 1
 

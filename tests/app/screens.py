@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from ingest.sample import CoreSample, Cost, Event, LossSample, NicSample, QueueSample, Sample
 from ui.app.app import QuietcoreApp
-from ui.app.model import RingView
+from ui.app.model import Model, RingView
 from ui.app.runner import Answer
 from ui.app.source import ListSource
 from ui.app.widgets.lines import Lines
@@ -204,9 +204,8 @@ def text_of(app: QuietcoreApp) -> str:
 
 def make_app(samples=None, runner=None, *, may_change=True) -> QuietcoreApp:
     source = ListSource(samples if samples is not None else [sample()])
-    return QuietcoreApp(
-        source, runner or FakeRunner(), FakeRing(), may_change=may_change, why_not="" if may_change else "not root"
-    )
+    model = Model(may_change=may_change, why_not="" if may_change else "not root")
+    return QuietcoreApp(source, runner or FakeRunner(), FakeRing(), model)
 
 
 def drive(app: QuietcoreApp, steps: Callable[..., Awaitable[None]], size=(80, 24)) -> None:

@@ -1,35 +1,35 @@
-"""The app: one loop that takes the newest sample, lets the pane on screen draw its lines, and hands actions to processes.
+"""The app: one loop that takes the newest sample, lets the screen in front draw its lines, and hands actions to processes.
 
 It only views. Counting, applying and undoing happen elsewhere, since a stalled terminal stops this loop within seconds.
 """
 
 import asyncio
-import time
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 
-from rich.segment import Segment
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding
-from textual.screen import Screen
+from textual.screen import Screen as TextualScreen
+from textual.widgets import Input
 
-from ui.app.commands import COMMANDS, Command, commands_of
+from ui.app import frame
 from ui.app.model import Model, ProfilesView, RingView
+from ui.app.remedies import remedy
 from ui.app.ring_control import RingControl
 from ui.app.runner import Runner
+from ui.app.screens import make_panes
 from ui.app.screens.help import HelpPane
-from ui.app.screens.ingest import IngestPane
-from ui.app.screens.nic import NicPane
-from ui.app.screens.overview import SORTS, Overview
-from ui.app.screens.profiles import ProfilesPane
-from ui.app.source import SampleSource
+from ui.app.screens.pane import Pane
+from ui.app.source import Source
+from ui.app.timeline import TimeError, Timeline
 from ui.app.transaction_control import TransactionControl
-from ui.app.widgets.columns import DIM, HEAD
-from ui.app.widgets.lines import Line, Lines, seg
+from ui.app.widgets.lines import Lines, seg
+from ui.app.widgets.tones import HEAD, TONES
+from ui.filter import FilterError, everything, parse
+from ui.keys import COMMANDS, SCREENS, Command, Screen, command_for, commands_of
 
 WIDTH, HEIGHT = 80, 24
 RATES_HZ = (1.0, 2.0, 4.0, 10.0)
-THEMES = ("textual-dark", "textual-light", "textual-ansi")
-_TABS = ("overview", "nic", "ingest", "profiles")
+THEMES = {"dark": "textual-dark", "light": "textual-light", "ansi": "textual-ansi"}
 
 
 class QuietcoreApp(App[int]):
@@ -39,48 +39,57 @@ class QuietcoreApp(App[int]):
         source: where samples come from.
         runner: how the engine's commands are run.
         ring: how a packet ring is opened.
-        may_change: whether this user may change the host; if not, ``why_not`` says why.
+        model: who may do what, and where samples come from, in words.
     """
 
     CSS = """
     Screen { layers: base; }
     #header, #tabs, #footer { height: 1; width: 100%; }
     #body { height: 1fr; width: 100%; }
+    #prompt { height: 1; width: 100%; border: none; padding: 0; display: none; }
     """
     TITLE = "quietcore"
+    AUTO_FOCUS = None  # the prompt is there before it is asked for
     ENABLE_COMMAND_PALETTE = True
+    COMMAND_PALETTE_BINDING = "ctrl+p"
     BINDINGS = [  # noqa: RUF012 - Textual's own form
-        Binding(key, command.action, command.title, show=False, priority=key in ("tab", "space", "enter"))
-        for command in COMMANDS
-        for key in command.keys
+        Binding(key, f"key('{key}')", show=False, priority=key in ("tab", "enter", "space", "escape"))
+        for key in sorted({key for command in COMMANDS for key in command.keys} - {"ctrl+p"})
     ]
 
-    def __init__(self, source: SampleSource, runner: Runner, ring: RingControl, *, may_change: bool, why_not: str = "") -> None:
+    def __init__(self, source: Source, runner: Runner, ring: RingControl, model: Model) -> None:
         super().__init__()
-        self.source = source
-        self.model = Model(may_change=may_change, why_not=why_not)
+        self.source, self.model = source, model
+        self.timeline = Timeline(model, source)
         self.ring_view, self.profiles_view = RingView(), ProfilesView()
         self.ring_control = ring
         self.transactions = TransactionControl(self.profiles_view, runner, self.redraw)
-        self.overview = Overview(self.model)
-        self.nic = NicPane(self.model)
-        self.ingest = IngestPane(self.model, self.ring_view)
-        self.profiles = ProfilesPane(self.model, self.profiles_view)
-        self.help = HelpPane(self.model)
-        self.pane_name = "overview"
+        self.panes: dict[Screen, Pane] = make_panes(self)
+        self.help = HelpPane(model)
+        self.screen_name: Screen = "overview"
         self.shows_help = False
+        self._came_from: list[Screen] = []
+        self._asked = ""  # what the prompt is open for
+
+    @property
+    def pane(self) -> Pane:
+        """The screen in front."""
+        return self.panes[self.screen_name]
 
     def compose(self) -> ComposeResult:
-        """Header, tabs, the pane, the footer: four widgets, whatever there is to see."""
+        """Header, tabs, the screen, the footer: four widgets, whatever there is to see."""
         yield Lines(id="header")
         yield Lines(id="tabs")
         yield Lines(id="body")
+        yield Input(id="prompt")
         yield Lines(id="footer")
 
     def on_mount(self) -> None:
         """Starts the loop."""
         self._clock = self.set_interval(1 / self.model.refresh_hz, self.tick)
-        self.run_worker(self.transactions.load(), exclusive=False)
+        self.set_focus(None)
+        if self.model.kind in ("live", "demo", "files"):
+            self.spawn(self.transactions.load())
         self.tick()
 
     def on_resize(self) -> None:
@@ -89,14 +98,12 @@ class QuietcoreApp(App[int]):
 
     def tick(self) -> None:
         """Takes what is newest and draws."""
-        sample = self.source.newest()
-        if sample is not None:
-            self.model.take(sample)
+        self.timeline.tick()
         self.ring_control.poll(self.ring_view)
         self.redraw()
 
     def redraw(self) -> None:
-        """Draws header, tabs, pane and footer; rows that did not change cost nothing."""
+        """Draws header, tabs, screen and footer; rows that did not change cost nothing."""
         if not self.screen_stack or self.screen is not self.screen_stack[0]:
             return
         width, height = self.size
@@ -106,230 +113,267 @@ class QuietcoreApp(App[int]):
             for name in ("#header", "#tabs", "#footer"):
                 self.query_one(name, Lines).draw([[]])
             return
-        self.query_one("#header", Lines).draw([self._header(width)])
-        self.query_one("#tabs", Lines).draw([self._tab_line()])
-        pane = self.help if self.shows_help else getattr(self, self.pane_name)
-        body.draw(pane.lines(width, body.size.height or height - 3))
-        self.query_one("#footer", Lines).draw([self._footer(width)])
+        self.query_one("#header", Lines).draw([frame.header(self.model, self.source.ended, self.timeline.where(), width)])
+        self.query_one("#tabs", Lines).draw(
+            [frame.tabs(self.screen_name, self.open_events(), self.profiles_view, self.shows_help)]
+        )
+        room = body.size.height or height - 3
+        body.draw(self.help.lines(width, room) if self.shows_help else self.pane.lines(width, room))
+        self.query_one("#footer", Lines).draw([frame.footer(self.model, self.screen_name, width)])
 
-    def _header(self, width: int) -> Line:
-        sample = self.model.sample
-        state, colour = self._state()
-        if sample is None:
-            left = " quietcore"
-        else:
-            profile = f"profile {sample.profile}" if sample.profile else "no profile"
-            profile += f", {len(sample.drift)} moved" if sample.drift else ""
-            kernel = f"  Linux {sample.kernel}  {len(sample.cores)} CPUs" if width >= 130 else ""
-            left = f" quietcore  {sample.host}{kernel}  {profile}"
-        cost = ""
-        if sample is not None:
-            cpus = f" of CPU {sample.cost.cpus}" if width >= 110 else ""
-            cost = f"self {sample.cost.cpu_percent:.1f}%{cpus}"
-        right = f"{state}  {cost}  {time.strftime('%H:%M:%S')} "
-        gap = max(1, width - len(left) - len(right))
-        return [
-            seg(left[: width - len(right) - 1], HEAD),
-            Segment(" " * gap),
-            seg(state, colour),
-            seg(right[len(state) :], DIM),
-        ]
+    def spawn(self, work: Coroutine[object, object, None]) -> None:
+        """Runs something that takes its time, without holding up the view."""
+        self.run_worker(work, exclusive=False)
 
-    def _state(self) -> tuple[str, str]:
-        sample = self.model.sample
-        if self.model.paused:
-            since = int(time.monotonic() - self.model.paused_at_s)
-            return f"PAUSED -{since // 60:02}:{since % 60:02}", "bold yellow"
-        if self.source.ended:
-            return f"ENDED: {self.source.ended[:30]}", "bold red"
-        kind = "LIVE" if sample is None or sample.source == "live" else "SIMULATED" if sample.source == "simulated" else "FILES"
-        return f"{kind} {self.model.refresh_hz:g} Hz", "green" if kind == "LIVE" else "bold magenta"
+    def open_events(self) -> int:
+        """How many events wait for somebody."""
+        return 0
 
-    def _tab_line(self) -> Line:
-        segments: list[Segment] = []
-        for place, name in enumerate(_TABS):
-            title = next(c.title for c in COMMANDS if c.action == f"pane('{name}')")
-            here = name == self.pane_name and not self.shows_help
-            segments.append(seg(f" {place + 1} {title} ", "reverse" if here else ""))
-        if self.profiles_view.waiting is not None:
-            left = max(0, int(self.profiles_view.deadline - time.monotonic()))
-            segments.append(seg(f"   undo in {left // 60}:{left % 60:02}: K keeps, U undoes ", "bold yellow"))
-        return segments
+    # keys
 
-    def _footer(self, width: int) -> Line:
-        segments: list[Segment] = []
-        used = 0
-        for command in commands_of(self.pane_name):
-            text = f" {command.shown} {command.title} "
-            if not command.footer or used + len(text) > width:
-                continue
-            used += len(text)
-            blocked = command.changes_host and not self.model.may_change
-            segments += [seg(f" {command.shown}", DIM if blocked else HEAD), seg(f" {command.title} ", DIM)]
-        return segments
+    async def action_key(self, key: str) -> None:
+        """Any key of the table."""
+        if self._asked and key == "escape":
+            self._close_prompt(keep=False)
+            return
+        command = command_for(self.screen_name, key)
+        if command is not None:
+            await self.perform(command)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """A key works where the table says so, and changes the host only for who may."""
-        del parameters
-        for command in COMMANDS:
-            if command.action.partition("(")[0] == action and command.where not in ("everywhere", self.pane_name):
-                if any(other.action == command.action and other.where == self.pane_name for other in COMMANDS):
-                    continue
-                return False
+        """While something is typed, keys are letters."""
+        if action == "key" and (self._asked or self.screen is not self.screen_stack[0]):
+            return bool(self._asked) and parameters == ("escape",)
         return True
 
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+    async def perform(self, command: Command) -> None:
+        """What a command does, or why it does not now."""
+        self.model.tell("")
+        why = self.unavailable(command)
+        if why:
+            self.model.tell(f"{command.title}: {why}", "warn")
+            self.redraw()
+            return
+        await self.run_action(command.action)
+        self.redraw()
+
+    def unavailable(self, command: Command) -> str:
+        """Why a command does not work now; empty where it does."""
+        if command.needs == "root" and not self.model.may_change:
+            return self.model.why_not
+        if command.needs == "past" and self.timeline.past.end == self.timeline.past.first:
+            return "no sample yet"
+        return ""
+
+    def get_system_commands(self, screen: TextualScreen[object]) -> Iterable[SystemCommand]:
         """The palette: the table of keys again, by name."""
         del screen
-        for command in commands_of(self.pane_name):
-            if command.action != "quit" and not command.action.startswith(("move", "scroll")):
-                yield SystemCommand(command.title, command.explained, lambda c=command: self._from_palette(c))
-        yield SystemCommand("quit", "ends the app", self.action_quit_app)
+        for command in commands_of(self.screen_name):
+            if command.name not in ("palette", "up", "down", "left", "right"):
+                yield SystemCommand(command.title, command.explained, lambda c=command: self.perform(c))
 
-    async def _from_palette(self, command: Command) -> None:
-        await self.run_action(command.action)
+    # moving
 
-    def action_pane(self, name: str) -> None:
-        """Shows a pane."""
-        self.pane_name = name
-        self.shows_help = False
-        if name == "profiles":
-            self.run_worker(self.transactions.load(), exclusive=False)
-        self.redraw()
+    def action_show(self, name: Screen) -> None:
+        """Shows a screen."""
+        if name != self.screen_name:
+            self._came_from = [*self._came_from[-20:], self.screen_name]
+        self.screen_name, self.shows_help = name, False
 
-    def action_help(self) -> None:
-        """Shows or hides the help of the pane."""
-        self.help.of = self.pane_name
-        self.shows_help = not self.shows_help
-        self.redraw()
+    def go(self, name: Screen, kind: str, key: str) -> None:
+        """Shows a screen with the cursor on something."""
+        self.action_show(name)
+        self.pane.focus(kind, key)
+
+    def action_move(self, rows: int, columns: int) -> None:
+        """Moves the cursor."""
+        (self.help if self.shows_help else self.pane).move(rows, columns)
+
+    def action_enter(self) -> None:
+        """Into what the cursor is on."""
+        if self.screen_name == "profiles":
+            self.pane.act("enter")
+            return
+        goes_to = self.pane.pointed().goes_to
+        if goes_to is not None:
+            self.go(*goes_to)
+
+    def action_linked(self) -> None:
+        """To the cause that is linked to what the cursor is on."""
+        self.pane.act("linked")
 
     async def action_back(self) -> None:
-        """Leaves the help, or the plan."""
+        """Out of help, filter or zoom, or to the screen before."""
         if self.shows_help:
             self.shows_help = False
-        elif self.pane_name == "profiles":
-            self.profiles_view.planned = ""
-            self.profiles_view.plan = {}
-        self.redraw()
+        elif not self.pane.back() and self._came_from:
+            self.screen_name = self._came_from.pop()
+
+    def action_pane(self, name: str) -> None:
+        """A key of the screen's own."""
+        self.pane.act(name)
+
+    def action_zoom(self) -> None:
+        """The panel with the cursor alone on the screen."""
+        self.pane.zoomed = not self.pane.zoomed
+
+    def action_help(self) -> None:
+        """Shows or hides the help of the screen."""
+        self.help.of = self.screen_name
+        self.shows_help = not self.shows_help
+
+    def action_palette(self) -> None:
+        """Everything by name."""
+        self.action_command_palette()
+
+    # time
 
     def action_pause(self) -> None:
         """Freezes the view, or lets it go on."""
-        self.model.paused = not self.model.paused
-        self.model.paused_at_s = time.monotonic()
-        self.redraw()
+        self.timeline.pause()
 
-    def action_move(self, step: int) -> None:
-        """Moves the cursor of the pane."""
-        if self.pane_name == "profiles":
-            view = self.profiles_view
-            before = view.selected
-            view.selected = max(0, min(view.selected + step, len(view.profiles) - 1))
-            if view.selected != before:
-                view.planned, view.plan = "", {}
-        elif self.pane_name in ("overview", "nic"):
-            pane = self.overview if self.pane_name == "overview" else self.nic
-            pane.cursor = max(0, pane.cursor + step)
-        self.redraw()
+    def action_step(self, samples: int) -> None:
+        """Some samples back or on."""
+        self.timeline.step(samples)
 
-    def action_metric(self) -> None:
-        """The next figure in the map."""
-        from ui.app.policy import METRICS
+    def action_seconds(self, seconds: int) -> None:
+        """Some seconds back or on."""
+        self.timeline.seconds(seconds)
 
-        self.overview.metric = (self.overview.metric + 1) % len(METRICS)
-        self.redraw()
+    def action_window(self, step: int) -> None:
+        """More or less time in a column of a history."""
+        from ui.app.history import COLUMNS_S
 
-    def action_numbers(self) -> None:
-        """Numbers instead of glyphs, and back."""
-        self.overview.numbers = not self.overview.numbers
-        self.redraw()
+        history = self.model.history
+        place = max(0, min(COLUMNS_S.index(history.column_s) + step, len(COLUMNS_S) - 1))
+        history.column_s = COLUMNS_S[place]
+        history.generation += 1
+        self.model.tell(f"a column of a history is {history.column_s:g} s")
 
-    def action_sort(self) -> None:
-        """The next order of the cores."""
-        self.overview.sort = (self.overview.sort + 1) % len(SORTS)
-        self.overview.cursor = 0
-        self.redraw()
-
-    def action_next(self) -> None:
-        """The next interface."""
-        if self.pane_name == "nic":
-            self.nic.chosen += 1
-            self.nic.cursor = 0
-        elif not self.ring_view.running:
-            self.ingest.chosen += 1
-        self.redraw()
-
-    def action_ring(self) -> None:
-        """Opens the packet ring on the chosen interface, or closes it."""
-        if self.ring_view.running:
-            self.ring_control.stop(self.ring_view)
-        elif self.ingest.interface:
-            self.ring_control.start(self.ring_view, self.ingest.interface)
-        self.redraw()
-
-    def action_plan(self) -> None:
-        """Plans the selected profile."""
-        self.run_worker(self.transactions.plan(), exclusive=False)
-
-    def action_apply(self) -> None:
-        """Applies the selected profile."""
-        if self._allowed():
-            self.run_worker(self.transactions.apply(), exclusive=False)
-
-    def action_verify(self) -> None:
-        """Verifies the active profile."""
-        self.run_worker(self.transactions.verify(), exclusive=False)
-
-    def action_keep(self) -> None:
-        """Keeps the transaction that waits."""
-        if self._allowed():
-            self.run_worker(self.transactions.keep(), exclusive=False)
-
-    def action_undo(self) -> None:
-        """Undoes the transaction that waits, else the newest."""
-        if self._allowed():
-            self.run_worker(self.transactions.undo(), exclusive=False)
-
-    def _allowed(self) -> bool:
-        if not self.model.may_change:
-            self.profiles_view.step("refused", "failed", self.model.why_not)
-            self.redraw()
-        return self.model.may_change
-
-    def action_scroll(self, step: int) -> None:
-        """Scrolls the plan."""
-        self.profiles_view.scroll = max(0, self.profiles_view.scroll + step)
-        self.redraw()
-
-    def action_faster(self) -> None:
-        """The next higher rate of the view."""
-        self._set_rate(1)
-
-    def action_slower(self) -> None:
-        """The next lower rate of the view."""
-        self._set_rate(-1)
-
-    def _set_rate(self, step: int) -> None:
+    def action_rate(self, step: int) -> None:
+        """The next lower or higher rate."""
         place = RATES_HZ.index(self.model.refresh_hz) + step
         if 0 <= place < len(RATES_HZ):
             self.model.refresh_hz = RATES_HZ[place]
             self._clock.stop()
             self._clock = self.set_interval(1 / self.model.refresh_hz, self.tick)
-        self.redraw()
+            self.source.pace(1 / self.model.refresh_hz)
+
+    # the prompt
+
+    def action_filter(self) -> None:
+        """Asks for a filter, and filters while it is typed."""
+        self._ask("filter", self.pane.filter.text, "filter: core:8-63 rate>10 policy:break eth2")
+
+    def action_goto(self) -> None:
+        """Asks for a time."""
+        self._ask("goto", "", "time: 10:42:07, -90s, +5m, now")
+
+    def _ask(self, what: str, value: str, hint: str) -> None:
+        prompt = self.query_one("#prompt", Input)
+        self._asked, prompt.value, prompt.placeholder, prompt.display = what, value, hint, True
+        prompt.cursor_position = len(value)
+        prompt.focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Filters while it is typed."""
+        if self._asked == "filter":
+            self._filter(event.value)
+            self.redraw()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """What was typed counts."""
+        if self._asked == "goto":
+            try:
+                self.timeline.goto(event.value)
+            except TimeError as error:
+                self.model.tell(str(error), "warn")
+        self._close_prompt(keep=True)
+
+    def _filter(self, text: str) -> None:
+        try:
+            self.pane.filter = parse(text) if text.strip() else everything()
+            self.model.tell("")
+        except FilterError as error:
+            self.model.tell(str(error), "warn")
+
+    def _close_prompt(self, *, keep: bool) -> None:
+        if self._asked == "filter" and not keep:
+            self.pane.filter = everything()
+        self._asked = ""
+        self.query_one("#prompt", Input).display = False
+        self.set_focus(None)
+        self.call_after_refresh(self.redraw)
+
+    # the transaction
+
+    def action_fix(self) -> None:
+        """The plan that ends what the cursor is on, with its line selected."""
+        sample = self.model.sample
+        found = remedy(sample, self.pane.pointed()) if sample is not None else None
+        if found is None:
+            self.model.tell("nothing here has a remedy that a profile could set", "warn")
+            return
+        self.action_show("profiles")
+        self.spawn(self.transactions.plan_remedy(found))
+
+    def action_apply(self) -> None:
+        """Applies what is picked."""
+        self.spawn(self.transactions.apply())
+
+    def action_verify(self) -> None:
+        """Verifies the active profile."""
+        self.action_show("profiles")
+        self.spawn(self.transactions.verify())
+
+    def action_keep(self) -> None:
+        """Keeps the transaction that waits."""
+        self.spawn(self.transactions.keep())
+
+    def action_undo(self) -> None:
+        """Undoes the transaction that waits, else the newest."""
+        self.spawn(self.transactions.undo())
+
+    # what is taken away
+
+    def action_evidence(self) -> None:
+        """Keeps the last minute and the next half in a file."""
+        self.model.tell("no evidence is kept yet", "warn")
+
+    def action_recorder(self) -> None:
+        """Arms or disarms the recorder."""
+        self.model.armed = not self.model.armed
+
+    def action_export(self) -> None:
+        """Writes what this screen lists."""
+        self.model.tell("nothing to export yet", "warn")
+
+    def action_copy(self) -> None:
+        """Copies the command line that shows the same."""
+        command = self.pane.command()
+        self.copy_to_clipboard(command)
+        self.model.tell(f"copied: {command}")
 
     def action_theme(self) -> None:
         """The next theme."""
-        names = [name for name in THEMES if name in self.available_themes]
-        self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
+        names = [*THEMES]
+        self.use_theme(names[(names.index(TONES.name) + 1) % len(names)] if TONES.name in names else names[0])
+
+    def use_theme(self, name: str) -> None:
+        """Takes a palette, and Textual's theme that goes with it."""
+        TONES.use(name)
+        self.theme = THEMES.get(name, THEMES["dark"])
+
+    # the end
 
     async def action_quit(self) -> None:
         """Ends the app. A transaction that waits is undone by its own timer."""
-        self.action_quit_app()
-
-    def action_quit_app(self) -> None:
-        """Ends the app."""
         self.exit(0)
 
     async def on_unmount(self) -> None:
         """Ends the children that belong to this screen; an apply and its undo timer are not among them."""
         await asyncio.to_thread(self.ring_control.stop, self.ring_view)
         await asyncio.to_thread(self.source.close)
+
+
+__all__ = ["HEIGHT", "SCREENS", "WIDTH", "QuietcoreApp"]

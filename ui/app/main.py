@@ -24,16 +24,17 @@ def main(arguments: argparse.Namespace) -> int:
     sys.stdout.flush()
     with _host_options(arguments) as (options, simulated):
         from ui.app.app import QuietcoreApp
+        from ui.app.model import Model
         from ui.app.ring_control import ChildRing
         from ui.app.runner import ChildRunner
         from ui.app.source import ChildSource
 
         may_change = simulated or arguments.root is not None or os.geteuid() == 0
+        kind = "demo" if simulated else "files" if arguments.root is not None else "live"
+        model = Model(kind=kind, may_change=may_change, why_not="" if may_change else "not root")
         source = ChildSource(options, "0.5s", ring_words(arguments))
         try:
-            app = QuietcoreApp(
-                source, ChildRunner(options), ChildRing([]), may_change=may_change, why_not="" if may_change else "not root"
-            )
+            app = QuietcoreApp(source, ChildRunner(options), ChildRing([]), model)
             app.run()
         finally:
             source.close()

@@ -1,50 +1,67 @@
-"""What the app knows: the newest sample, a little history, and where a transaction stands. No widget, no I/O."""
+"""What the app knows and shows: the sample on screen, what led to it, where ring and transaction stand. No widget, no I/O."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ingest.sample import Event, Sample
+from ui.app.history import History
+from ui.keys import Screen
 
 HISTORY = 240
 
 
 @dataclass(slots=True)
 class Model:
-    """The state that all panes draw."""
+    """The state that all screens draw.
 
+    ``kind`` says where samples come from: ``live``, ``demo``, ``files`` (another root), ``view`` (a stream on stdin) or
+    ``replay``. What changes the host works on the first three alone, and only where ``may_change``; ``why_not`` says why not.
+    """
+
+    kind: str = "live"
+    source_name: str = ""
     sample: Sample | None = None
+    history: History = field(default_factory=History)
     paused: bool = False
-    paused_at_s: float = 0.0
     refresh_hz: float = 2.0
     may_change: bool = False
     why_not: str = ""
-    events: deque[tuple[float, Event]] = field(default_factory=lambda: deque(maxlen=200))
-    core_history: dict[int, deque[float]] = field(default_factory=dict)
-    nic_history: dict[str, deque[float]] = field(default_factory=dict)
-    loss_history: dict[str, deque[float]] = field(default_factory=dict)
-    _sequence: int = -1
+    armed: bool = True  # the recorder freezes the last minute at a critical event
+    recorder: str = ""  # what it holds, in words
+    message: str = ""  # the newest word of the app itself, shown until the next key
+    message_tone: str = ""
+    events: deque[tuple[float, Event]] = field(default_factory=lambda: deque(maxlen=500))
 
-    def take(self, sample: Sample) -> bool:
-        """A new sample into view and history; False where it is the one already seen."""
-        if sample.sequence == self._sequence:
-            return False
-        self._sequence = sample.sequence
-        for event in sample.events:
-            self.events.appendleft((sample.time_s, event))
-        for core in sample.cores:
-            self._append(self.core_history, core.cpu, core.interruptions_per_s)
-        for nic in sample.nics:
-            self._append(self.nic_history, nic.name, nic.rx_packets_per_s)
-            self._append(self.loss_history, nic.name, nic.drops_per_s)
-        if not self.paused:
-            self.sample = sample
-        return True
+    def tell(self, words: str, tone: str = "") -> None:
+        """A word in the line above the footer."""
+        self.message, self.message_tone = words, tone
 
-    @staticmethod
-    def _append(history: dict[Any, deque[float]], key: object, value: float) -> None:
-        history.setdefault(key, deque(maxlen=HISTORY)).append(value)
+
+@dataclass(frozen=True, slots=True)
+class Pointed:
+    """What the cursor is on.
+
+    ``kind`` and ``key``: ``core`` (its number), ``irq`` (its label), ``nic``, ``queue`` (``eth2/3``), ``loss``
+    (``stage/where/counter``), ``feed``, ``event``, ``profile``, ``change`` (``knob/target``), or empty where it is on nothing.
+    ``command`` is the command line that shows the same, for the clipboard.
+    """
+
+    kind: str = ""
+    key: str = ""
+    words: str = ""
+    command: str = ""
+    goes_to: tuple[Screen, str, str] | None = None  # (screen, kind, key): where Enter leads
+    record: object = None  # the sample's own record of it, where there is one
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a screen lists, as rows of named values: for export, and for the palette to find by name."""
+
+    name: str
+    rows: Sequence[Mapping[str, object]] = ()
 
 
 @dataclass(slots=True)

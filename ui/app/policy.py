@@ -7,11 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ingest.sample import CoreSample
+from ui.app.widgets.tones import BAD, COOL, WARN
 
 QUIET = "dim"
-COOL = ("cyan", "cyan", "bright_cyan", "bright_cyan")
-WARN = "yellow"
-BAD = "bold red"
 ROLE_LETTER = {"housekeeping": "H", "isolated": "I", "rx": "R", "tx": "T", "app": "A", "general": "g"}
 _RESERVED = frozenset({"isolated", "app"})
 

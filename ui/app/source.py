@@ -10,24 +10,36 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
-from ingest.sample import Sample, SampleError, from_json
+from ingest.sample import Event, Sample, SampleError, from_json
 from tuner.host.text import printable
+from ui.app.past import ListPast, Samples
 
 _PR_SET_PDEATHSIG = 1
 
 
-class SampleSource(Protocol):
-    """A stream of samples, of which the newest counts."""
+class Source(Protocol):
+    """A stream of samples, of which the newest counts, and those that can be looked back at."""
 
-    def newest(self) -> Sample | None:
-        """The newest sample, None before the first."""
+    @property
+    def past(self) -> Samples:
+        """What came so far, as far as it is kept."""
 
     @property
     def ended(self) -> str:
         """Why there will be no more; empty while there will."""
+
+    def newest(self) -> Sample | None:
+        """The newest sample, None before the first."""
+
+    def events(self) -> list[tuple[float, Event]]:
+        """The events since the last call, with their wall-clock times: also those of samples that nobody drew."""
+
+    def pace(self, interval_s: float) -> None:
+        """Asks for samples at another interval, where that can be had."""
 
     def close(self) -> None:
         """Ends it."""
@@ -38,16 +50,31 @@ class ListSource:
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         self._samples = list(samples)
+        self._next = 0
+        self.past = ListPast()
         self.ended = ""
+        self.interval_s = 0.5
+        self._events: list[tuple[float, Event]] = []
 
     def newest(self) -> Sample | None:
-        """See SampleSource."""
-        if len(self._samples) > 1:
-            return self._samples.pop(0)
-        return self._samples[0] if self._samples else None
+        """See Source."""
+        if self._next < len(self._samples):
+            self.past.samples.append(self._samples[self._next])
+            self._events += [(self._samples[self._next].time_s, event) for event in self._samples[self._next].events]
+            self._next += 1
+        return self.past.samples[-1] if self.past.samples else None
+
+    def events(self) -> list[tuple[float, Event]]:
+        """See Source."""
+        found, self._events = self._events, []
+        return found
+
+    def pace(self, interval_s: float) -> None:
+        """See Source."""
+        self.interval_s = interval_s
 
     def close(self) -> None:
-        """See SampleSource."""
+        """See Source."""
 
 
 def die_with_parent() -> None:
@@ -67,6 +94,8 @@ class ChildSource:
     def __init__(self, options: Sequence[str], interval: str, rings: Sequence[str] = ()) -> None:
         self._newest: Sample | None = None
         self._ended = ""
+        self.past: Samples = ListPast()
+        self._events: deque[tuple[float, Event]] = deque(maxlen=1000)
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-m", "ui.cli.main", *options, "--json", "watch", "--interval", interval, "--live", *rings],
             stdin=subprocess.DEVNULL,
@@ -83,22 +112,34 @@ class ChildSource:
             return
         for line in process.stdout:
             with contextlib.suppress(SampleError):  # a line torn by the child's end
-                self._newest = from_json(line)
+                self._newest = sample = from_json(line)
+                self._events.extend((sample.time_s, event) for event in sample.events)
         words = process.stderr.read().decode("utf-8", "replace").strip().splitlines()
         status = process.wait()
         self._ended = printable(words[-1], 120) if words else f"the collector ended with status {status}"
 
     def newest(self) -> Sample | None:
-        """See SampleSource."""
+        """See Source."""
         return self._newest
+
+    def events(self) -> list[tuple[float, Event]]:
+        """See Source."""
+        found = []
+        with contextlib.suppress(IndexError):
+            while True:
+                found.append(self._events.popleft())
+        return found
 
     @property
     def ended(self) -> str:
-        """See SampleSource."""
+        """See Source."""
         return self._ended
 
+    def pace(self, interval_s: float) -> None:
+        """See Source."""
+
     def close(self) -> None:
-        """See SampleSource."""
+        """See Source."""
         if self._process.poll() is None:
             self._process.terminate()
             try:

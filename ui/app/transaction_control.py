@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ui.app.model import ProfilesView
+from ui.app.remedies import Remedy
 from ui.app.runner import Answer, Runner
 
 CONFIRM_WITHIN_S = 60
@@ -63,6 +64,10 @@ class TransactionControl:
         self.view.step(
             "1 plan", "failed" if words else "ok", words or f"{counts.get('differs', 0)} to change, nothing written yet"
         )
+
+    async def plan_remedy(self, found: Remedy) -> None:
+        """The plan of a remedy."""
+        del found
 
     async def apply(self) -> None:
         """Applies what was planned; it undoes itself unless kept."""

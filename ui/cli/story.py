@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -89,7 +89,13 @@ class ChildRemedy:
 
 
 def told_samples(
-    context: Context, interval_s: float, count: int | None, pace: float, held: ExitStack, began: tuple[float, int] | None = None
+    context: Context,
+    interval_s: float,
+    count: int | None,
+    pace: float,
+    held: ExitStack,
+    began: tuple[float, int] | None = None,
+    wait: Callable[[float], float | None] | None = None,
 ) -> Iterator[Sample]:
     """The samples of a simulated host while its story is told.
 
@@ -99,6 +105,7 @@ def told_samples(
         count: of them; None: for ever.
         pace: seconds of the story in one second. With 1 the remedy takes its time beside it; else the story waits for it.
         held: what is to be closed in the end.
+        wait: see ``Collector.stream``.
         began: wall clock (s) and CLOCK_MONOTONIC (ns) at its beginning; now, where not given.
 
     Raises:
@@ -112,11 +119,10 @@ def told_samples(
         context.host, context.profile_and_roles, RingReader(rings, context.host.files, following()), clock=story
     )
     held.callback(collector.close)
-
-    def pass_time(seconds: float = interval_s) -> None:
-        story.advance(seconds)
-
-    stream = collector.stream(interval_s, count, pass_time) if pace == 1 else _paced(collector, story, interval_s, count, pace)
+    live = pace == 1
+    stream = (
+        collector.stream(interval_s, count, story.advance, wait) if live else _paced(collector, story, interval_s, count, pace)
+    )
     for sample in stream:
         news = tuple(Event(each.level, each.where, printable(each.what, 300), key="remedy") for each in story.news())
         yield replace(sample, events=(*sample.events, *news)) if news else sample

@@ -1,35 +1,35 @@
-"""Help: every key of the pane one came from, and of the whole app, from the one table."""
+"""Help: every key of the screen one came from, and of the whole app, from the one table."""
 
-from ui.app.commands import COMMANDS, commands_of
 from ui.app.model import Model
-from ui.app.widgets.columns import DIM, HEAD, rule
-from ui.app.widgets.lines import Line, seg
+from ui.app.widgets.lines import Line, rule, seg
+from ui.app.widgets.tones import DIM, HEAD
+from ui.keys import Command, commands_of
 
 
 class HelpPane:
-    """Draws the help of one pane."""
-
-    name = "help"
+    """Draws the help of one screen."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
         self.of = "overview"
+        self.first = 0
+
+    def move(self, rows: int, columns: int) -> None:
+        """Scrolls."""
+        del columns
+        self.first = max(0, self.first + rows)
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """The whole page, in two columns where there is room."""
-        own = [c for c in COMMANDS if c.where == self.of]
-        rest = [c for c in commands_of(self.of) if c.where == "everywhere"]
-        lines: list[Line] = [rule(f"keys of {self.of}", width)] if own else []
-        lines += [self._line(c.shown, c.title, c.explained, c.changes_host) for c in own]
-        lines.append(rule("keys everywhere", width))
-        lines += [self._line(c.shown, c.title, c.explained, False) for c in rest]
-        lines.append(rule("cores", width))
-        lines.append(
-            [seg(" H housekeeping  R rx  T tx  A app  I isolated  g general;  red: what must not be on such a core", DIM)]
-        )
-        return lines[:height]
+        """The whole page."""
+        own = [each for each in commands_of(self.of) if each.where]
+        rest = [each for each in commands_of(self.of) if not each.where]
+        lines: list[Line] = [rule(f"keys of {self.of}", width), *map(self._line, own), rule("keys everywhere", width)]
+        lines += map(self._line, rest)
+        self.first = min(self.first, max(0, len(lines) - height))
+        return lines[self.first : self.first + height]
 
-    def _line(self, shown: str, title: str, explained: str, changes_host: bool) -> Line:
-        blocked = changes_host and not self.model.may_change
-        words = f"{explained} (not now: {self.model.why_not})" if blocked else explained
-        return [seg(f"  {shown:<5}", DIM if blocked else HEAD), seg(f"{title:<12}", DIM if blocked else ""), seg(words, DIM)]
+    def _line(self, command: Command) -> Line:
+        blocked = command.needs == "root" and not self.model.may_change
+        words = f"{command.explained} (not now: {self.model.why_not})" if blocked else command.explained
+        tone = DIM if blocked else HEAD
+        return [seg(f"  {command.shown:<5}", tone), seg(f"{command.title:<16}", DIM if blocked else ""), seg(words, DIM)]

@@ -6,21 +6,23 @@ from typing import Any
 
 from ingest.sample import Sample
 from ui.app.model import Model, RingView
-from ui.app.policy import BAD
-from ui.app.screens.overview import short
+from ui.app.ring_control import RingControl
+from ui.app.screens.pane import Pane
 from ui.app.widgets.columns import DIM, HEAD, Column, Row, rule, window
 from ui.app.widgets.lines import Line, seg
-from ui.app.widgets.ramp import spark
+from ui.app.widgets.ramp import short, spark
+from ui.app.widgets.tones import BAD
+from ui.keys import Screen
 
 
-class IngestPane:
+class IngestPane(Pane):
     """Draws the ring; ``chosen`` is the interface that keys change."""
 
-    name = "ingest"
+    name: Screen = "ingest"
 
-    def __init__(self, model: Model, view: RingView) -> None:
-        self.model = model
-        self.view = view
+    def __init__(self, model: Model, view: RingView, ring: RingControl) -> None:
+        super().__init__(model)
+        self.view, self.ring = view, ring
         self.chosen = 0
 
     def interfaces(self) -> list[str]:
@@ -34,7 +36,7 @@ class IngestPane:
         names = self.interfaces()
         return names[self.chosen % len(names)] if names else ""
 
-    def lines(self, width: int, height: int) -> list[Line]:
+    def draw(self, width: int, height: int) -> list[Line]:
         """The whole pane."""
         view = self.view
         names = self.interfaces()
@@ -51,12 +53,24 @@ class IngestPane:
             )
             lines += [[], *([seg(f" {line}")] for line in textwrap.wrap(words, max(20, width - 2)))]
             if view.running:
-                lines.append([seg(f" opening a ring on {view.interface}"[:width], "yellow")])
+                lines.append([seg(f" opening a ring on {view.interface}"[:width], "warn")])
             return lines
         lines += self._figures(view, width)
         lines.append(rule(f"rings, {'the whole run' if view.record.get('part') == 'whole' else 'the last second'}", width))
         lines += _rings(view.record, max(3, height - len(lines)))
         return lines[:height]
+
+    def do_next(self) -> None:
+        """The next interface."""
+        if not self.view.running:
+            self.chosen += 1
+
+    def do_ring(self) -> None:
+        """Opens the packet ring on the chosen interface, or closes it."""
+        if self.view.running:
+            self.ring.stop(self.view)
+        elif self.interface:
+            self.ring.start(self.view, self.interface)
 
     def _figures(self, view: RingView, width: int) -> list[Line]:
         record = view.record
@@ -67,8 +81,8 @@ class IngestPane:
         return [
             [seg(head[:width], BAD if view.drops else "")],
             rule("packets per second and p99 from kernel to ring, newest on the right", width),
-            [seg(f" {short(max(view.packets_per_s, default=0)):>6} /s     "), seg(spark(view.packets_per_s, room), "cyan")],
-            [seg(f" {short(max(view.p99_us, default=0)):>6} us p99 "), seg(spark(view.p99_us, room), "cyan")],
+            [seg(f" {short(max(view.packets_per_s, default=0)):>6} /s     "), seg(spark(view.packets_per_s, room), "cool2")],
+            [seg(f" {short(max(view.p99_us, default=0)):>6} us p99 "), seg(spark(view.p99_us, room), "cool2")],
         ]
 
 

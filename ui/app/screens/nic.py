@@ -5,24 +5,25 @@ from collections.abc import Sequence
 from ingest.sample import CoreSample, LossSample, NicSample, QueueSample, Sample
 from ingest.stages import LOSS, folded, ranges, worst_first
 from ui.app.model import Model
-from ui.app.policy import BAD
-from ui.app.screens.overview import short
+from ui.app.screens.pane import Pane
 from ui.app.widgets.columns import DIM, HEAD, Column, Row, rule, window
 from ui.app.widgets.lines import Line, seg
-from ui.app.widgets.ramp import bar, spark
+from ui.app.widgets.ramp import bar, short, spark
+from ui.app.widgets.tones import BAD
+from ui.keys import Screen
 
 
-class NicPane:
+class NicPane(Pane):
     """Draws one interface; ``chosen`` and ``cursor`` are what keys change."""
 
-    name = "nic"
+    name: Screen = "nic"
 
     def __init__(self, model: Model) -> None:
-        self.model = model
+        super().__init__(model)
         self.chosen = 0
         self.cursor = 0
 
-    def lines(self, width: int, height: int) -> list[Line]:
+    def draw(self, width: int, height: int) -> list[Line]:
         """The whole pane."""
         sample = self.model.sample
         nics = [nic for nic in sample.nics if nic.physical] or list(sample.nics) if sample else []
@@ -39,13 +40,22 @@ class NicPane:
         lines += self._queues(sample, nic, width, max(2, height - len(lines)))
         return lines
 
+    def move(self, rows: int, columns: int) -> None:
+        """See Pane."""
+        self.cursor = max(0, self.cursor + rows)
+        self.chosen += columns
+
+    def do_next(self) -> None:
+        """The next interface."""
+        self.chosen, self.cursor = self.chosen + 1, 0
+
     def _rates(self, nic: NicSample, width: int) -> list[Line]:
-        history = self.model.nic_history.get(nic.name, ())
-        losses = self.model.loss_history.get(nic.name, ())
+        history = self.model.history.values("rx", nic.name, width)
+        losses = self.model.history.values("drops", nic.name, width)
         room = max(10, width - 12)
         return [
             rule("packets received per second, newest on the right", width),
-            [seg(f" rx    {short(max(history, default=0)):>5}"), seg(spark(history, room), "cyan")],
+            [seg(f" rx    {short(max(history, default=0)):>5}"), seg(spark(history, room), "cool2")],
             [seg(f" drops {short(max(losses, default=0)):>5}"), seg(spark(losses, room), BAD if any(losses) else DIM)],
         ]
 
@@ -132,6 +142,6 @@ def _stage_row(loss: LossSample) -> Row:
     name = f"{loss.stage:>2} {loss.name}"
     if not loss.visible:
         return Row((name, "unseen", "-", "-", loss.note), DIM)
-    style = (BAD if loss.kind == LOSS else "yellow") if loss.per_s else "" if loss.total else DIM
+    style = (BAD if loss.kind == LOSS else "warn") if loss.per_s else "" if loss.total else DIM
     counter = f"{loss.where} {loss.counter}" + (f": {loss.note}" if loss.note else "")
     return Row((name, loss.kind, short(loss.per_s), str(loss.total), counter), style)

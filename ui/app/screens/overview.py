@@ -8,29 +8,32 @@ from rich.segment import Segment
 from ingest.sample import CoreSample, LossSample, Sample
 from ingest.stages import DETAIL, LOSS, folded, worst_first
 from ui.app.model import Model
-from ui.app.policy import BAD, METRICS, QUIET, ROLE_LETTER, Metric, style_of, weight, why
+from ui.app.policy import METRICS, QUIET, ROLE_LETTER, Metric, style_of, weight, why
+from ui.app.screens.pane import Pane
 from ui.app.widgets.columns import DIM, Column, Row, beside, fit, rule, window
 from ui.app.widgets.lines import Line, seg
-from ui.app.widgets.ramp import glyphs, level, spark
+from ui.app.widgets.ramp import glyphs, level, short, spark
+from ui.app.widgets.tones import BAD
+from ui.keys import Screen
 
 SORTS = ("worst first", "by core", "by interruptions")
 _FEED = 26  # the stage of what a feed misses
 _LABEL = 11  # "intr/s n0  "
 
 
-class Overview:
+class Overview(Pane):
     """Draws the overview; ``metric``, ``numbers``, ``sort`` and ``cursor`` are what keys change."""
 
-    name = "overview"
+    name: Screen = "overview"
 
     def __init__(self, model: Model) -> None:
-        self.model = model
+        super().__init__(model)
         self.metric = 0
         self.numbers = False
         self.sort = 0
         self.cursor = 0
 
-    def lines(self, width: int, height: int) -> list[Line]:
+    def draw(self, width: int, height: int) -> list[Line]:
         """The whole pane."""
         sample = self.model.sample
         if sample is None:
@@ -42,6 +45,23 @@ class Overview:
         lines.append(rule(f"cores, {SORTS[self.sort]}", width))
         lines += self._worst(sample, width, max(2, room))
         return [*lines, *loss, *events]
+
+    def move(self, rows: int, columns: int) -> None:
+        """See Pane."""
+        del columns
+        self.cursor = max(0, self.cursor + rows)
+
+    def do_metric(self) -> None:
+        """The next figure in the map."""
+        self.metric = (self.metric + 1) % len(METRICS)
+
+    def do_numbers(self) -> None:
+        """Numbers instead of glyphs, and back."""
+        self.numbers = not self.numbers
+
+    def do_sort(self) -> None:
+        """The next order of the cores."""
+        self.sort, self.cursor = (self.sort + 1) % len(SORTS), 0
 
     def _maps(self, sample: Sample, width: int, height: int) -> list[Line]:
         chosen = METRICS[self.metric]
@@ -86,13 +106,19 @@ class Overview:
             short(core.ipi_per_s), short(core.timer_per_s), short(core.backlog_drops_per_s), why(core),
         ]  # fmt: skip
         if wide:
-            cells.append(spark(self.model.core_history.get(core.cpu, ()), columns[-1].width, METRICS[0].top))
+            cells.append(
+                spark(
+                    self.model.history.core_values(core.cpu, METRICS[0].name, columns[-1].width),
+                    columns[-1].width,
+                    METRICS[0].top,
+                )
+            )
         return Row(cells, BAD if bad else "")
 
     def _events(self, width: int, count: int) -> list[Line]:
         lines: list[Line] = [rule("events", width)]
         for _, event in list(self.model.events)[:count]:
-            colour = {"crit": BAD, "warn": "yellow"}.get(event.level, "")
+            colour = {"crit": BAD, "warn": "warn"}.get(event.level, "")
             lines.append([seg(f" {event.level:<4} {event.where:<16} {event.what}", colour)])
         if not self.model.events:
             lines.append([seg(" none since the start", DIM)])
@@ -145,7 +171,7 @@ def _role_rows(nodes: dict[int, list[CoreSample]], width: int) -> list[Line]:
     lines: list[Line] = []
     for place, (node, cores) in enumerate(nodes.items()):
         for part in _chunks(cores, width):
-            cells = [seg(ROLE_LETTER.get(core.role, "?"), QUIET if core.role == "general" else "green") for core in part]
+            cells = [seg(ROLE_LETTER.get(core.role, "?"), QUIET if core.role == "general" else "good") for core in part]
             lines.append([seg(fit(f"{'role' if not place else '':<7}n{node}", _LABEL)), *cells])
     return lines
 
@@ -178,7 +204,7 @@ def _loss_lines(model: Model, sample: Sample, width: int) -> list[Line]:
     for nic in nics[:5]:
         head = f" {fit(nic.name, 15)} rx {short(nic.rx_packets_per_s):>6}/s  "
         mine = [loss for loss in lost if loss.where == nic.name]
-        lines.append(_loss_line(head, mine, width, list(model.loss_history.get(nic.name, ())) if drawn else [], drawn))
+        lines.append(_loss_line(head, mine, width, model.history.values("drops", nic.name, drawn) if drawn else [], drawn))
     names = {nic.name for nic in nics}
     host = folded((loss for loss in lost if loss.where not in names), alike=1)
     lines.append(_loss_line(f" {'host':<15} ", host, width, [], 0))
@@ -194,16 +220,3 @@ def _loss_line(head: str, lost: Sequence[LossSample], width: int, history: Seque
     colour = BAD if any(loss.per_s for loss in lost) else "" if lost else DIM
     left = fit(head + text, width - drawn - 1)
     return [seg(left, colour), seg(" " + spark(history, drawn), BAD if any(history) else DIM)] if drawn else [seg(left, colour)]
-
-
-def short(value: float) -> str:
-    """A figure in at most six characters."""
-    if value >= 9_999_500:
-        return f"{value / 1e6:.0f}M"
-    if value >= 99_950:
-        return f"{value / 1e3:.0f}k"
-    if value >= 9_995:
-        return f"{value / 1e3:.1f}k"
-    if 0 < value < 0.95:
-        return "<1"
-    return f"{value:.0f}"

@@ -2,13 +2,16 @@
 
 import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from ui.app.model import Model, ProfilesView
-from ui.app.policy import BAD, WARN
+from ui.app.screens.pane import Pane
+from ui.app.transaction_control import TransactionControl
 from ui.app.widgets.columns import CURSOR, DIM, HEAD, Column, Row, beside, fit, rule, window
 from ui.app.widgets.lines import Line, seg
+from ui.app.widgets.tones import BAD, WARN
+from ui.keys import Screen
 
 _WIDE = 100
 _MARKS = {
@@ -22,16 +25,22 @@ _MARKS = {
 }
 
 
-class ProfilesPane:
+class ProfilesPane(Pane):
     """Draws profiles, the plan, and the transaction."""
 
-    name = "profiles"
+    name: Screen = "profiles"
 
-    def __init__(self, model: Model, view: ProfilesView) -> None:
-        self.model = model
-        self.view = view
+    def __init__(
+        self,
+        model: Model,
+        view: ProfilesView,
+        flow: TransactionControl,
+        spawn: Callable[[Coroutine[object, object, None]], None],
+    ) -> None:
+        super().__init__(model)
+        self.view, self.flow, self.spawn = view, flow, spawn
 
-    def lines(self, width: int, height: int) -> list[Line]:
+    def draw(self, width: int, height: int) -> list[Line]:
         """The whole pane."""
         steps = self._steps(width)
         detail = self._detail(width) if height >= 30 else []
@@ -40,6 +49,18 @@ class ProfilesPane:
         left = 28 if width >= _WIDE else 15
         lines += beside(self._list(left, room), self._plan(width - left - 1, room), left, room)
         return [*lines, *detail, *steps]
+
+    def move(self, rows: int, columns: int) -> None:
+        """See Pane."""
+        del columns
+        before = self.view.selected
+        self.view.selected = max(0, min(before + rows, len(self.view.profiles) - 1))
+        if self.view.selected != before:
+            self.view.planned, self.view.plan = "", {}
+
+    def do_enter(self) -> None:
+        """What the selected profile would change."""
+        self.spawn(self.flow.plan())
 
     def _head(self, width: int) -> Line:
         stages = ("plan", "apply", "verify", "keep or undo")
@@ -115,7 +136,7 @@ class ProfilesPane:
 
     def _steps(self, width: int) -> list[Line]:
         lines: list[Line] = [rule("apply runs outside this screen and undoes itself unless you keep it", width)]
-        colours = {"failed": BAD, "ok": "green", "running": WARN}
+        colours = {"failed": BAD, "ok": "good", "running": WARN}
         for name, state, words in self.view.steps[-5:]:
             lines.append([seg(f"  {name:<8}"), seg(f" {state:<9}", colours.get(state, "")), seg(words[: max(0, width - 21)])])
         if not self.view.steps:

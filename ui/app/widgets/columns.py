@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.cells import cell_len, set_cell_size
-from rich.segment import Segment
-
-from ui.app.widgets.lines import Line, seg
+from ui.app.widgets.lines import Line, beside, fit, rule, seg
 
 HEAD = "bold"
 DIM = "dim"
@@ -28,13 +25,6 @@ class Row:
 
     cells: Sequence[str]
     style: str = ""
-
-
-def fit(text: str, width: int, number: bool = False) -> str:
-    """``text`` in just ``width`` cells; what is cut off is told by an ellipsis."""
-    if cell_len(text) > width:
-        return set_cell_size(text, width - 1) + "…" if width > 1 else "…"[:width]
-    return text.rjust(width - cell_len(text) + len(text)) if number else set_cell_size(text, width)
 
 
 def head(columns: Sequence[Column]) -> Line:
@@ -65,33 +55,4 @@ def window(columns: Sequence[Column], rows: Sequence[Row], height: int, cursor: 
     return lines
 
 
-def rule(title: str, width: int) -> Line:
-    """A line with a title in it."""
-    text = f"── {title} " if title else ""
-    return [seg(text + "─" * max(0, width - cell_len(text)), DIM)]
-
-
-def beside(left: Sequence[Line], right: Sequence[Line], left_width: int, height: int) -> list[Line]:
-    """Two blocks next to each other, a bar between them."""
-    lines: list[Line] = []
-    for y in range(height):
-        start = list(left[y]) if y < len(left) else []
-        used = sum(cell_len(s.text) for s in start)
-        if used > left_width:
-            start = _cut(start, left_width)
-            used = left_width
-        gap = [seg(" " * (left_width - used)), seg("│", DIM)]
-        lines.append([*start, *gap, *(right[y] if y < len(right) else [])])
-    return lines
-
-
-def _cut(segments: Sequence[Segment], width: int) -> list[Segment]:
-    kept: list[Segment] = []
-    for segment in segments:
-        size = cell_len(segment.text)
-        if size >= width:
-            kept.append(Segment(set_cell_size(segment.text, width), segment.style))
-            break
-        kept.append(segment)
-        width -= size
-    return kept
+__all__ = ["CURSOR", "DIM", "HEAD", "Column", "Row", "beside", "fit", "head", "line", "rule", "window"]

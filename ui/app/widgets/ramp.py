@@ -3,35 +3,66 @@
 import locale
 import math
 import os
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from functools import cache
+from itertools import repeat
 
 BLOCKS = "·▁▂▃▄▅▆▇█"
 ASCII = ".:-=+*%#@"
+TOP = 8  # the highest level; 0 is nothing
 
 
+@cache
 def glyphs() -> str:
-    """The ramp that this terminal can show: blocks where its character set has them."""
+    """The ramp that this terminal can show: blocks where its character set has them and its font is no console's."""
     charset = locale.nl_langinfo(locale.CODESET).upper().replace("-", "")
-    return BLOCKS if charset == "UTF8" and os.environ.get("TERM") != "linux" else ASCII
+    plain = os.environ.get("QUIETCORE_ASCII", "") not in ("", "0") or os.environ.get("TERM") == "linux"
+    return BLOCKS if charset == "UTF8" and not plain else ASCII
+
+
+@cache
+def thresholds(top: float) -> tuple[float, ...]:
+    """Where levels 1 to 8 begin to be exceeded, on a logarithmic scale that ends at ``top``; anything above 0 is level 1."""
+    whole = math.log1p(top)
+    return (0.0, *(math.expm1(whole * step / TOP) for step in range(1, TOP)))
 
 
 def level(value: float, top: float) -> int:
     """0 for nothing, 1 to 8 on a logarithmic scale that ends at ``top``; anything above 0 shows."""
-    if value <= 0:
-        return 0
-    return max(1, min(8, math.ceil(8 * math.log1p(value) / math.log1p(top))))
+    return bisect_left(thresholds(top), value)
+
+
+def levels(values: Iterable[float], top: float) -> bytes:
+    """The level of each value."""
+    return bytes(map(bisect_left, repeat(thresholds(top)), values))
+
+
+def drawn(of_levels: Iterable[int]) -> str:
+    """Levels as glyphs."""
+    return "".join(map(glyphs().__getitem__, of_levels))
 
 
 def spark(values: Iterable[float], width: int, top: float | None = None) -> str:
     """The newest ``width`` values, one glyph each, the newest on the right."""
     shown: Sequence[float] = list(values)[-width:]
     highest = top if top is not None else max(shown, default=0.0)
-    ramp = glyphs()
-    drawn = "".join(ramp[level(value, highest)] if highest > 0 else ramp[0] for value in shown)
-    return drawn.rjust(width)
+    return drawn(levels(shown, highest) if highest > 0 else bytes(len(shown))).rjust(width)
 
 
 def bar(share: float, width: int) -> str:
     """A share of 1 as a bar."""
-    full = glyphs()[8]
-    return full * max(0, min(width, round(share * width)))
+    return glyphs()[TOP] * max(0, min(width, round(share * width)))
+
+
+def short(value: float) -> str:
+    """A figure in at most six characters."""
+    if value >= 9_999_500:
+        return f"{value / 1e6:.0f}M"
+    if value >= 99_950:
+        return f"{value / 1e3:.0f}k"
+    if value >= 9_995:
+        return f"{value / 1e3:.1f}k"
+    if 0 < value < 0.95:
+        return "<1"
+    return f"{value:.0f}"

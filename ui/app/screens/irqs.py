@@ -1,0 +1,16 @@
+"""irqs."""
+
+from ui.app.screens.pane import Pane
+from ui.app.widgets.lines import Line, seg
+from ui.keys import Screen
+
+
+class IrqsPane(Pane):
+    """Draws them."""
+
+    name: Screen = "irqs"
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        """See Pane."""
+        del height
+        return [(seg(" irqs"[:width]),)]

@@ -1,0 +1,96 @@
+"""What every screen is: something that turns the model into lines, has a cursor, and can say what the cursor is on."""
+
+from collections.abc import Sequence
+
+from ui.app.model import Listing, Model, Pointed
+from ui.app.widgets.lines import Line, seg
+from ui.app.widgets.table import LiveTable
+from ui.app.widgets.tones import DIM
+from ui.filter import Filter, everything
+from ui.keys import Screen
+
+
+class Pane:
+    """A screen. What it draws comes from ``model`` alone, so live, replay and demo look the same.
+
+    A screen overrides ``draw``, and of the rest what it has: ``tables`` (which take sort and moves by themselves), ``pointed``,
+    ``listing``, ``focus``, and a method ``do_x`` for each ``pane('x')`` of its keys in ``ui/keys.py``.
+    """
+
+    name: Screen
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.filter: Filter = everything()
+        self.zoomed = False
+
+    # drawing
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """The whole screen: ``height`` lines of at most ``width`` cells."""
+        if self.model.sample is None:
+            return [(seg(" waiting for the first sample", DIM),)]
+        return self.draw(width, height)[:height]
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        """The screen where there is a sample."""
+        raise NotImplementedError
+
+    # the cursor
+
+    def tables(self) -> Sequence[LiveTable]:
+        """Its tables; the first is the one that keys move in."""
+        return ()
+
+    def move(self, rows: int, columns: int) -> None:
+        """Moves the cursor."""
+        del columns
+        for table in self.tables()[:1]:
+            table.move(rows)
+
+    def pointed(self) -> Pointed:
+        """What the cursor is on."""
+        return Pointed()
+
+    def focus(self, kind: str, key: str) -> None:
+        """Puts the cursor on something that another screen, the palette or an event named."""
+        del kind
+        for table in self.tables()[:1]:
+            table.select(key)
+
+    # what keys do to it
+
+    def act(self, action: str) -> None:
+        """A key of its own."""
+        getattr(self, f"do_{action}")()
+
+    def do_sort(self) -> None:
+        """The next order."""
+        for table in self.tables()[:1]:
+            table.sort()
+
+    def do_reverse(self) -> None:
+        """The other way round."""
+        for table in self.tables()[:1]:
+            table.reverse()
+
+    def back(self) -> bool:
+        """Leaves what was entered on this screen; False where there is nothing to leave."""
+        if self.filter.text:
+            self.filter = everything()
+            return True
+        if self.zoomed:
+            self.zoomed = False
+            return True
+        return False
+
+    # what is taken away from it
+
+    def listing(self) -> Listing:
+        """What it lists now, filtered and sorted."""
+        tables = self.tables()
+        return Listing(self.name, [dict(row.values) for row in tables[0].rows] if tables else ())
+
+    def command(self) -> str:
+        """The command line that shows the same."""
+        return self.pointed().command or "quietcore status"
