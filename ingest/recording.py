@@ -269,19 +269,25 @@ class RecordingWriter:
             raise
         return cls(path, fd, end)
 
-    def add(self, line: bytes, time_s: float, whole: bool) -> None:
+    def add(self, line: bytes, time_s: float, whole: bool, limit: int | None = None) -> bool:
         """A line, whole or of changes; the first one of a writer has to be whole.
+
+        Returns:
+            False where it would make the file longer than ``limit`` bytes; it is not written then.
 
         Raises:
             OSError: it could not be written; what was before it is there.
         """
-        self._put(pack(deflate(line), in_ns(time_s), whole))
-        self.samples += 1
+        return self.add_packed(deflate(line), in_ns(time_s), whole, limit)
 
-    def add_packed(self, payload: bytes, time_ns: int, whole: bool) -> None:
+    def add_packed(self, payload: bytes, time_ns: int, whole: bool, limit: int | None = None) -> bool:
         """As ``add``, of a payload that is made already."""
-        self._put(pack(payload, time_ns, whole))
+        data = pack(payload, time_ns, whole)
+        if limit is not None and self.size + len(data) > limit:
+            return False
+        self._put(data)
         self.samples += 1
+        return True
 
     def sync(self) -> None:
         """Brings it to the disk, where it outlives a power cut.

@@ -1,10 +1,12 @@
 """Random sequences of samples, for whatever carries them from one place to another."""
 
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import Any
 
 from hypothesis import strategies as st
 
+from ingest.changes import Encoder
 from ingest.sample import CoreSample, Cost, Event, IrqSample, LossSample, NicSample, QueueSample, Sample
 
 WORDS = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), max_size=6)
@@ -85,3 +87,20 @@ def sequences(draw: Any, longest: int = 6) -> list[Sample]:
     for _ in range(draw(st.integers(0, longest - 1))):
         found.append(draw(_next(found[-1])))
     return found
+
+
+CORE = CoreSample(0, 0, 0, 0, 0, (0,), "general")
+
+
+def tick(number: int) -> Sample:
+    """A host of two cores, one of which moves."""
+    cores = (replace(CORE, busy_percent=number / 8), replace(CORE, cpu=1))
+    return Sample("box", "live", "6.12", number, 1_700_000_000.0 + number, number, 1.0, cores, (), (), ())
+
+
+def blocks_of(samples: list[Sample], every: int = 4) -> Iterator[tuple[float, bool, bytes]]:
+    """Time, whether it is whole, and line of each."""
+    encoder = Encoder(every)
+    for sample in samples:
+        line = encoder.line(sample).encode()
+        yield sample.time_s, encoder.whole, line

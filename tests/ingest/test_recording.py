@@ -8,33 +8,16 @@ import struct
 import threading
 import zlib
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from sample_sequences import sequences
+from sample_sequences import blocks_of, sequences, tick
 
 from ingest.blocks import BLOCK_BYTES, MAX_GROUP, Header, RecordingError, Scanner, deflate, head, header_of, inflate, pack
-from ingest.changes import Encoder
 from ingest.past import Past
 from ingest.recording import Recording, RecordingWriter, Samples
 from ingest.rows import MAX_LINE
-from ingest.sample import CoreSample, Sample
-
-CORE = CoreSample(0, 0, 0, 0, 0, (0,), "general")
-
-
-def tick(number: int) -> Sample:
-    """A host of two cores, one of which moves."""
-    cores = (replace(CORE, busy_percent=number / 8), replace(CORE, cpu=1))
-    return Sample("box", "live", "6.12", number, 1_700_000_000.0 + number, number, 1.0, cores, (), (), ())
-
-
-def blocks_of(samples, every=4):
-    encoder = Encoder(every)
-    for sample in samples:
-        line = encoder.line(sample).encode()
-        yield sample.time_s, encoder.whole, line
+from ingest.sample import Sample
 
 
 def write(path, samples, every=4):

@@ -18,6 +18,9 @@ VERSION = "0.1.0"
 COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("ui.cli.status", "one report: cores by role, NICs, losses, conflicts, active profile, drift"),
     "watch": ("ui.cli.watch", "the sample stream: a table, or JSON lines"),
+    "record": ("ui.cli.record", "the sample stream to a file, to be replayed"),
+    "replay": ("ui.cli.replay", "a recording: in the app, as JSON lines, or in a few words"),
+    "view": ("ui.cli.view", "another host's samples, piped in over SSH"),
     "ring": ("ui.cli.ring", "packets of interfaces or of a capture: rate, drops, latency, feeds"),
     "selftest": ("ui.cli.selftest", "a proof in seconds: whether this host's ring loses any of so many packets a second"),
     "profiles": ("ui.cli.profiles", "shipped and local profiles: list, show, check"),

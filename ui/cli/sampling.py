@@ -9,12 +9,13 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from types import FrameType
 
 from ingest.collector import Collector, pin_to_housekeeping
 from ingest.sample import Sample
 from tuner.drift import STEP_NS, DriftWatch, News
+from tuner.host.host import Host
 from tuner.host.text import printable
 from ui.cli.context import Context, open_context
 from ui.cli.drifting import with_drift
@@ -170,16 +171,21 @@ class Pace:
             return None
 
 
-def sampled(arguments: argparse.Namespace, pace: Pace, count: int | None = None) -> Generator[Sample, None, None]:
+def sampled(
+    arguments: argparse.Namespace, pace: Pace, count: int | None = None, begun: Callable[[Host], None] | None = None
+) -> Generator[Sample, None, None]:
     """The samples of the host that the global options name, with what drifted; to be closed by who takes them.
 
-    What is to be done between samples is done when the next one is asked for: behind the writing, it delays none.
+    What is to be done between samples is done when the next one is asked for: behind the writing, it delays none. ``begun`` is
+    told the host, before rings are opened and the rights to do so are given up.
 
     Raises:
         OSError: no host there.
         RingError: a ring cannot be had.
     """
     with open_context(arguments) as context, contextlib.ExitStack() as held:
+        if begun is not None:
+            begun(context.host)
         drift, news = held.enter_context(contextlib.closing(DriftWatch(context.host, context.store))), News()
         for sample in _samples(context, arguments, pace, count, held):
             yield with_drift(sample, drift, news)
