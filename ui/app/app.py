@@ -4,6 +4,7 @@ It only views. Counting, applying and undoing happen elsewhere, since a stalled 
 """
 
 import asyncio
+import time
 from collections.abc import Coroutine, Iterable
 
 from textual.app import App, ComposeResult, SystemCommand
@@ -20,6 +21,7 @@ from ui.app.screens import make_panes
 from ui.app.screens.help import HelpPane
 from ui.app.screens.pane import Pane
 from ui.app.source import Source
+from ui.app.terminal import Terminal
 from ui.app.timeline import TimeError, Timeline
 from ui.app.transaction_control import TransactionControl
 from ui.app.widgets.lines import Lines, seg
@@ -58,8 +60,9 @@ class QuietcoreApp(App[int]):
     ]
 
     def __init__(self, source: Source, runner: Runner, ring: RingControl, model: Model) -> None:
-        super().__init__()
+        super().__init__(driver_class=Terminal)
         self.source, self.model = source, model
+        self.terminal: Terminal | None = None  # none in a test
         self.timeline = Timeline(model, source)
         self.ring_view, self.profiles_view = RingView(), ProfilesView()
         self.ring_control = ring
@@ -70,6 +73,9 @@ class QuietcoreApp(App[int]):
         self.shows_help = False
         self._came_from: list[Screen] = []
         self._asked = ""  # what the prompt is open for
+        self._header, self._tabs, self._body, self._footer = (Lines(id=name) for name in ("header", "tabs", "body", "footer"))
+        self._drawn_s = 0  # the second of the clock that is shown
+        self._stale = False  # something is not drawn yet, since the terminal took nothing
 
     @property
     def pane(self) -> Pane:
@@ -78,11 +84,7 @@ class QuietcoreApp(App[int]):
 
     def compose(self) -> ComposeResult:
         """Header, tabs, the screen, the footer: four widgets, whatever there is to see."""
-        yield Lines(id="header")
-        yield Lines(id="tabs")
-        yield Lines(id="body")
-        yield Input(id="prompt")
-        yield Lines(id="footer")
+        yield from (self._header, self._tabs, self._body, Input(id="prompt"), self._footer)
 
     def on_mount(self) -> None:
         """Starts the loop."""
@@ -97,29 +99,35 @@ class QuietcoreApp(App[int]):
         self.call_after_refresh(self.redraw)
 
     def tick(self) -> None:
-        """Takes what is newest and draws."""
-        self.timeline.tick()
+        """Takes what is newest and draws, if that shows anything that is not there: a new sample, the next second."""
+        moved = self.timeline.tick()
         self.ring_control.poll(self.ring_view)
-        self.redraw()
+        if moved or self._stale or self.ring_view.running or int(time.time()) != self._drawn_s:
+            self.redraw()
 
     def redraw(self) -> None:
-        """Draws header, tabs, screen and footer; rows that did not change cost nothing."""
+        """Draws header, tabs, screen and footer; rows that did not change cost nothing. A terminal that hangs is left alone."""
         if not self.screen_stack or self.screen is not self.screen_stack[0]:
             return
+        terminal = self.terminal
+        self._stale = terminal is not None and not terminal.takes()
+        if self._stale:
+            return
+        self._drawn_s = int(time.time())
         width, height = self.size
-        body = self.query_one("#body", Lines)
+        body = self._body
         if width < WIDTH or height < HEIGHT:
             body.draw([[seg(f"{width}x{height} is too small: {WIDTH}x{HEIGHT} is needed"[:width], HEAD)]])
-            for name in ("#header", "#tabs", "#footer"):
-                self.query_one(name, Lines).draw([[]])
+            for each in (self._header, self._tabs, self._footer):
+                each.draw([[]])
             return
-        self.query_one("#header", Lines).draw([frame.header(self.model, self.source.ended, self.timeline.where(), width)])
-        self.query_one("#tabs", Lines).draw(
-            [frame.tabs(self.screen_name, self.open_events(), self.profiles_view, self.shows_help)]
-        )
+        self._header.draw([frame.header(self.model, self.source.ended, self.timeline.where(), width)], terminal)
+        self._tabs.draw([frame.tabs(self.screen_name, self.open_events(), self.profiles_view, self.shows_help)], terminal)
         room = body.size.height or height - 3
-        body.draw(self.help.lines(width, room) if self.shows_help else self.pane.lines(width, room))
-        self.query_one("#footer", Lines).draw([frame.footer(self.model, self.screen_name, width)])
+        body.draw(self.help.lines(width, room) if self.shows_help else self.pane.lines(width, room), terminal)
+        self._footer.draw([frame.footer(self.model, self.screen_name, width)], terminal)
+        if terminal is not None:
+            terminal.send(*self.cursor_position)
 
     def spawn(self, work: Coroutine[object, object, None]) -> None:
         """Runs something that takes its time, without holding up the view."""
