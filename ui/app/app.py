@@ -4,15 +4,20 @@ It only views. Counting, applying and undoing happen elsewhere, since a stalled 
 """
 
 import asyncio
+import contextlib
+import io
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
 
+from rich.console import Console
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding
 from textual.screen import Screen as TextualScreen
 from textual.widgets import Input
 
-from ui.app import frame
+from ui.app import aside, frame
+from ui.app.ending import Ending, threads_told
 from ui.app.model import Model, ProfilesView, RingView
 from ui.app.remedies import remedy
 from ui.app.ring_control import RingControl
@@ -75,6 +80,7 @@ class QuietcoreApp(App[int]):
         self._asked = ""  # what the prompt is open for
         self._header, self._tabs, self._body, self._footer = (Lines(id=name) for name in ("header", "tabs", "body", "footer"))
         self._drawn_s = 0  # the second of the clock that is shown
+        self._cpus = ""  # where the collector runs
         self._stale = False  # something is not drawn yet, since the terminal took nothing
 
     @property
@@ -86,8 +92,28 @@ class QuietcoreApp(App[int]):
         """Header, tabs, the screen, the footer: four widgets, whatever there is to see."""
         yield from (self._header, self._tabs, self._body, Input(id="prompt"), self._footer)
 
+    def live(self, ending: Ending) -> BaseException | None:
+        """Runs until it is left, or a signal asks for the end; what it failed of, if it failed."""
+        self._failures: list[BaseException] = []
+        self.error_console = Console(file=io.StringIO())  # the toolkit would tell of a failure with all that was in memory
+        ending.asks(lambda status: self._from_outside(self.exit, status))
+        with threads_told(lambda error: self._from_outside(self._thread_failed, error)):
+            self.run()
+        failed = getattr(self, "_exception", None)
+        return self._failures[0] if self._failures else failed if isinstance(failed, BaseException) else None
+
+    def _from_outside(self, what: Callable[[Any], None], about: object) -> None:
+        """In the loop, from a signal handler or a thread; when there is none any more it does not matter."""
+        with contextlib.suppress(RuntimeError, AttributeError):
+            self._loop.call_soon_threadsafe(what, about)
+
+    def _thread_failed(self, error: BaseException) -> None:
+        self._failures.append(error)
+        self.exit(1)
+
     def on_mount(self) -> None:
         """Starts the loop."""
+        self._loop = asyncio.get_running_loop()
         self._clock = self.set_interval(1 / self.model.refresh_hz, self.tick)
         self.set_focus(None)
         if self.model.kind in ("live", "demo", "files"):
@@ -101,9 +127,21 @@ class QuietcoreApp(App[int]):
     def tick(self) -> None:
         """Takes what is newest and draws, if that shows anything that is not there: a new sample, the next second."""
         moved = self.timeline.tick()
+        if moved and self.terminal is not None:
+            self._step_aside()
         self.ring_control.poll(self.ring_view)
         if moved or self._stale or self.ring_view.running or int(time.time()) != self._drawn_s:
             self.redraw()
+
+    def _step_aside(self) -> None:
+        """With the first sample, and whenever the collector goes to other CPUs."""
+        sample = self.model.sample
+        if sample is None or self.model.kind in ("view", "replay") or sample.cost.cpus == self._cpus:
+            return
+        if not self._cpus:
+            self.call_later(aside.settle)
+        self._cpus = sample.cost.cpus
+        aside.follow(self._cpus)
 
     def redraw(self) -> None:
         """Draws header, tabs, screen and footer; rows that did not change cost nothing. A terminal that hangs is left alone."""
@@ -373,6 +411,10 @@ class QuietcoreApp(App[int]):
         self.theme = THEMES.get(name, THEMES["dark"])
 
     # the end
+
+    def action_help_quit(self) -> None:
+        """Ctrl-C leaves, as everywhere; nothing is lost by it."""
+        self.exit(0)
 
     async def action_quit(self) -> None:
         """Ends the app. A transaction that waits is undone by its own timer."""

@@ -6,14 +6,18 @@ loop. So a frame that nobody would take is not made: ``takes`` asks the kernel, 
 n_tty_poll: no EPOLLOUT while another write waits, or while the other end has no room).
 """
 
+import contextlib
+import locale
 import os
 import select
 import signal
+import sys
 from codecs import getincrementaldecoder
 from typing import TYPE_CHECKING, Any
 
 from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
+from textual.events import Key
 from textual.message import Message
 from textual.messages import TerminalSupportsSynchronizedOutput
 
@@ -30,12 +34,21 @@ class Terminal(LinuxDriver):
 
     def __init__(self, app: "QuietcoreApp", **options: Any) -> None:
         super().__init__(app, **options)
+        # Textual takes stderr, which may be a log; an unfit character must not end the thread that writes
+        number = sys.__stdout__.fileno() if sys.__stdout__ is not None else 1
+        self._file = open(number, "w", encoding=locale.getencoding(), errors="replace", closefd=False)  # noqa: SIM115
         self._parts: list[str] = []
         self._syncs = False
         self._poll = select.poll()
         self._poll.register(self._file.fileno(), select.POLLOUT)
         self._asleep, self._alarm = os.pipe()
         app.terminal = self
+
+    def start_application_mode(self) -> None:
+        """See Driver. Another program may have left the terminal in a mode in which a write that does not fit fails."""
+        with contextlib.suppress(OSError):
+            os.set_blocking(self._file.fileno(), True)
+        super().start_application_mode()
 
     # output
 
@@ -60,6 +73,9 @@ class Terminal(LinuxDriver):
         """See Driver."""
         if isinstance(message, TerminalSupportsSynchronizedOutput):
             self._syncs = True
+        if isinstance(message, Key) and message.key == "ctrl+z":
+            os.kill(os.getpid(), signal.SIGTSTP)  # the terminal does not send it in raw mode
+            return
         super().process_message(message)
 
     # input

@@ -83,6 +83,10 @@ class Lines(Widget):
         if dirty:
             self.refresh(*dirty)
 
+    def forget(self) -> None:
+        """Forgets what was drawn: the next lines are all new, as after a change of theme."""
+        self._look = ()
+
     def _paint(self, painter: Painter, y: int, shown: Row, row: Row) -> None:
         """Sends the part of a row that differs from what stands there."""
         left, at, last = changed(shown, row)
