@@ -4,14 +4,20 @@ It only views. Counting, applying and undoing happen elsewhere, since a stalled 
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+import contextlib
+import io
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
 
+from rich.console import Console
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding
 from textual.screen import Screen as TextualScreen
 from textual.widgets import Input
 
-from ui.app import frame
+from ui.app import aside, frame
+from ui.app.ending import Ending, threads_told
 from ui.app.model import Model, ProfilesView, RingView
 from ui.app.remedies import remedy
 from ui.app.ring_control import RingControl
@@ -20,6 +26,7 @@ from ui.app.screens import make_panes
 from ui.app.screens.help import HelpPane
 from ui.app.screens.pane import Pane
 from ui.app.source import Source
+from ui.app.terminal import Terminal
 from ui.app.timeline import TimeError, Timeline
 from ui.app.transaction_control import TransactionControl
 from ui.app.widgets.lines import Lines, seg
@@ -58,8 +65,9 @@ class QuietcoreApp(App[int]):
     ]
 
     def __init__(self, source: Source, runner: Runner, ring: RingControl, model: Model) -> None:
-        super().__init__()
+        super().__init__(driver_class=Terminal)
         self.source, self.model = source, model
+        self.terminal: Terminal | None = None  # none in a test
         self.timeline = Timeline(model, source)
         self.ring_view, self.profiles_view = RingView(), ProfilesView()
         self.ring_control = ring
@@ -70,6 +78,10 @@ class QuietcoreApp(App[int]):
         self.shows_help = False
         self._came_from: list[Screen] = []
         self._asked = ""  # what the prompt is open for
+        self._header, self._tabs, self._body, self._footer = (Lines(id=name) for name in ("header", "tabs", "body", "footer"))
+        self._drawn_s = 0  # the second of the clock that is shown
+        self._cpus = ""  # where the collector runs
+        self._stale = False  # something is not drawn yet, since the terminal took nothing
 
     @property
     def pane(self) -> Pane:
@@ -78,14 +90,30 @@ class QuietcoreApp(App[int]):
 
     def compose(self) -> ComposeResult:
         """Header, tabs, the screen, the footer: four widgets, whatever there is to see."""
-        yield Lines(id="header")
-        yield Lines(id="tabs")
-        yield Lines(id="body")
-        yield Input(id="prompt")
-        yield Lines(id="footer")
+        yield from (self._header, self._tabs, self._body, Input(id="prompt"), self._footer)
+
+    def live(self, ending: Ending) -> BaseException | None:
+        """Runs until it is left, or a signal asks for the end; what it failed of, if it failed."""
+        self._failures: list[BaseException] = []
+        self.error_console = Console(file=io.StringIO())  # the toolkit would tell of a failure with all that was in memory
+        ending.asks(lambda status: self._from_outside(self.exit, status))
+        with threads_told(lambda error: self._from_outside(self._thread_failed, error)):
+            self.run()
+        failed = getattr(self, "_exception", None)
+        return self._failures[0] if self._failures else failed if isinstance(failed, BaseException) else None
+
+    def _from_outside(self, what: Callable[[Any], None], about: object) -> None:
+        """In the loop, from a signal handler or a thread; when there is none any more it does not matter."""
+        with contextlib.suppress(RuntimeError, AttributeError):
+            self._loop.call_soon_threadsafe(what, about)
+
+    def _thread_failed(self, error: BaseException) -> None:
+        self._failures.append(error)
+        self.exit(1)
 
     def on_mount(self) -> None:
         """Starts the loop."""
+        self._loop = asyncio.get_running_loop()
         self._clock = self.set_interval(1 / self.model.refresh_hz, self.tick)
         self.set_focus(None)
         if self.model.kind in ("live", "demo", "files"):
@@ -97,29 +125,47 @@ class QuietcoreApp(App[int]):
         self.call_after_refresh(self.redraw)
 
     def tick(self) -> None:
-        """Takes what is newest and draws."""
-        self.timeline.tick()
+        """Takes what is newest and draws, if that shows anything that is not there: a new sample, the next second."""
+        moved = self.timeline.tick()
+        if moved and self.terminal is not None:
+            self._step_aside()
         self.ring_control.poll(self.ring_view)
-        self.redraw()
+        if moved or self._stale or self.ring_view.running or int(time.time()) != self._drawn_s:
+            self.redraw()
+
+    def _step_aside(self) -> None:
+        """With the first sample, and whenever the collector goes to other CPUs."""
+        sample = self.model.sample
+        if sample is None or self.model.kind in ("view", "replay") or sample.cost.cpus == self._cpus:
+            return
+        if not self._cpus:
+            self.call_later(aside.settle)
+        self._cpus = sample.cost.cpus
+        aside.follow(self._cpus)
 
     def redraw(self) -> None:
-        """Draws header, tabs, screen and footer; rows that did not change cost nothing."""
+        """Draws header, tabs, screen and footer; rows that did not change cost nothing. A terminal that hangs is left alone."""
         if not self.screen_stack or self.screen is not self.screen_stack[0]:
             return
+        terminal = self.terminal
+        self._stale = terminal is not None and not terminal.takes()
+        if self._stale:
+            return
+        self._drawn_s = int(time.time())
         width, height = self.size
-        body = self.query_one("#body", Lines)
+        body = self._body
         if width < WIDTH or height < HEIGHT:
             body.draw([[seg(f"{width}x{height} is too small: {WIDTH}x{HEIGHT} is needed"[:width], HEAD)]])
-            for name in ("#header", "#tabs", "#footer"):
-                self.query_one(name, Lines).draw([[]])
+            for each in (self._header, self._tabs, self._footer):
+                each.draw([[]])
             return
-        self.query_one("#header", Lines).draw([frame.header(self.model, self.source.ended, self.timeline.where(), width)])
-        self.query_one("#tabs", Lines).draw(
-            [frame.tabs(self.screen_name, self.open_events(), self.profiles_view, self.shows_help)]
-        )
+        self._header.draw([frame.header(self.model, self.source.ended, self.timeline.where(), width)], terminal)
+        self._tabs.draw([frame.tabs(self.screen_name, self.open_events(), self.profiles_view, self.shows_help)], terminal)
         room = body.size.height or height - 3
-        body.draw(self.help.lines(width, room) if self.shows_help else self.pane.lines(width, room))
-        self.query_one("#footer", Lines).draw([frame.footer(self.model, self.screen_name, width)])
+        body.draw(self.help.lines(width, room) if self.shows_help else self.pane.lines(width, room), terminal)
+        self._footer.draw([frame.footer(self.model, self.screen_name, width)], terminal)
+        if terminal is not None:
+            terminal.send(*self.cursor_position)
 
     def spawn(self, work: Coroutine[object, object, None]) -> None:
         """Runs something that takes its time, without holding up the view."""
@@ -365,6 +411,10 @@ class QuietcoreApp(App[int]):
         self.theme = THEMES.get(name, THEMES["dark"])
 
     # the end
+
+    def action_help_quit(self) -> None:
+        """Ctrl-C leaves, as everywhere; nothing is lost by it."""
+        self.exit(0)
 
     async def action_quit(self) -> None:
         """Ends the app. A transaction that waits is undone by its own timer."""

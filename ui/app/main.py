@@ -2,43 +2,88 @@
 
 import argparse
 import contextlib
+import gc
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
-from ui.cli.output import say
+from ui.app import aside
+from ui.app.ending import Ending
 from ui.cli.ring_sources import ring_words, without_ring
+
+if TYPE_CHECKING:
+    from ui.app.app import QuietcoreApp
+    from ui.app.source import Source
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Runs the app until it is left; its exit status."""
-    wrong = without_ring(arguments)
+    """Runs the app until it is left; its exit status: 0, 1 where it could not run or failed, 128 and the signal that ended it."""
+    wrong = without_ring(arguments) or without_terminal()
     if wrong:
-        say(f"quietcore: {wrong}")
+        sys.stderr.write(f"quietcore: {wrong}\n")
         return 1
     sys.stdout.write("\x1b[2J\x1b[H quietcore  starting the collector…\r\n")
     sys.stdout.flush()
+    aside.step_aside()
     with _host_options(arguments) as (options, simulated):
-        from ui.app.app import QuietcoreApp
-        from ui.app.model import Model
-        from ui.app.ring_control import ChildRing
-        from ui.app.runner import ChildRunner
         from ui.app.source import ChildSource
 
-        may_change = simulated or arguments.root is not None or os.geteuid() == 0
-        kind = "demo" if simulated else "files" if arguments.root is not None else "live"
-        model = Model(kind=kind, may_change=may_change, why_not="" if may_change else "not root")
-        source = ChildSource(options, "0.5s", ring_words(arguments))
+        source = ChildSource(options, "0.5s", ring_words(arguments))  # first: it starts while the rest is loaded
+        aside.weigh_less()
         try:
-            app = QuietcoreApp(source, ChildRunner(options), ChildRing([]), model)
-            app.run()
+            return run(lambda: _app(arguments, options, source, simulated), arguments.state)
         finally:
             source.close()
+
+
+def _app(arguments: argparse.Namespace, options: list[str], source: "Source", simulated: bool) -> "QuietcoreApp":
+    from ui.app.app import QuietcoreApp
+    from ui.app.model import Model
+    from ui.app.ring_control import ChildRing
+    from ui.app.runner import ChildRunner
+
+    may_change = simulated or arguments.root is not None or os.geteuid() == 0
+    kind = "demo" if simulated else "files" if arguments.root is not None else "live"
+    model = Model(kind=kind, may_change=may_change, why_not="" if may_change else "not root")
+    return QuietcoreApp(source, ChildRunner(options), ChildRing([]), model)
+
+
+def run(make: Callable[[], "QuietcoreApp"], state: str | None) -> int:
+    """Makes an app and runs it; its exit status. Whatever ends it, the terminal is as it was.
+
+    Args:
+        make: imports what is heavy; nothing that it makes is looked through for garbage meanwhile.
+        state: the directory for a crash's traceback.
+    """
+    ending = Ending(state)
+    with ending.watched():
+        gc.disable()
+        try:
+            app = make()
+            gc.freeze()  # what was imported stays
+        finally:
+            gc.enable()
+        error = app.live(ending)
+        if error is not None:
+            ending.restore()
+            sys.stderr.write(ending.told(error))
+            return 1
     return app.return_value or 0
+
+
+def without_terminal() -> str:
+    """Why the app cannot be shown here; empty where it can."""
+    term = os.environ.get("TERM", "")
+    if term not in ("", "dumb", "unknown"):
+        return ""
+    named = f"TERM={term}" if term else "TERM is not set"
+    return (
+        f"{named}: this terminal cannot show the app; quietcore status is a report of now, quietcore watch goes on"
+        "; or name the terminal: TERM=xterm-256color quietcore"
+    )
 
 
 @contextlib.contextmanager
@@ -52,6 +97,8 @@ def _host_options(arguments: argparse.Namespace) -> Iterator[tuple[list[str], bo
             options += ["--root", arguments.root]
         yield options, False
         return
+    import tempfile
+
     from tuner.host.simulated import write_tree
 
     memory = "/dev/shm"  # noqa: S108 - a directory of our own is made in it
@@ -67,6 +114,8 @@ def _clean_up_after_us(directory: str) -> None:
 
     A closed terminal ends the app by SIGHUP within half a second, and no handler of Textual's runs.
     """
+    import shutil
+
     watched, held = os.pipe()
     if os.fork():
         os.close(watched)

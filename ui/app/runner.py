@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tuner.host.text import printable
+from ui.app.aside import weigh_as_before
 
 Progress = Callable[[str], None]
 
@@ -51,7 +52,7 @@ class ChildRunner:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-m", "ui.cli.main", *self._options, "--json", *arguments,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            start_new_session=True, limit=1 << 24,
+            start_new_session=True, limit=1 << 24, preexec_fn=weigh_as_before,
         )  # fmt: skip
         words: list[str] = []
 
