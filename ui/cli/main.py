@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "history": ("ui.cli.history", "all transactions of this host"),
     "explain": ("ui.cli.explain", "what a knob is, what it is worth, and how it stands here"),
     "simulate": ("ui.cli.simulate", "write a simulated host to try everything on"),
+    "keys": ("ui.cli.keys", "the app's keys, screen by screen, and what is wrong with a keymap file"),
     "completion": ("ui.cli.completion", "a shell's tab completion, to be sourced"),
 }
 
