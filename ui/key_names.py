@@ -1,6 +1,5 @@
 """Names of keys: as people write them (``?``, ``K``, ``ctrl+p``) and as the toolkit calls them (``question_mark``)."""
 
-import difflib
 import string
 import unicodedata
 
@@ -77,5 +76,7 @@ def _plain(text: str) -> str:
         return lower
     if len(text) == 1 and text.isprintable():
         return text if text.isalnum() else _mark_name(text)
+    import difflib
+
     close = difflib.get_close_matches(lower[:40], [*NAMED, *_ALSO, *_MARKS], n=1)
     raise KeyNameError(f"did you mean {close[0]}?" if close else "a character, or a name: space, enter, tab, f1, ctrl+p")

@@ -12,9 +12,7 @@
 A file is taken whole or not at all: one with a fault changes nothing, and everything that is wrong with it is said at once.
 """
 
-import difflib
 import os
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -91,6 +89,8 @@ def commands(said: Said) -> list[Command]:
 
 
 def _read(path: str) -> tuple[dict[tuple[str, str], tuple[str, ...]], list[Fault]]:
+    import tomllib  # the app starts without it where there is no keymap
+
     try:
         # a link into a directory of dotfiles is usual; what it leads to is what is checked
         raw = read_trusted(os.path.realpath(path), path, ROOM, "a keymap", trusted_owner=True)
@@ -156,6 +156,8 @@ def _keys(name: str, value: object) -> tuple[str, ...]:
 
 
 def _meant(word: str, known: Sequence[str]) -> str:
+    import difflib
+
     close = difflib.get_close_matches(word[:60], known, n=1)
     return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from ui.cli.output import say
 from ui.cli.ring_sources import ring_words, without_ring
+from ui.looks import LooksError, looks_of
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -20,7 +21,12 @@ def main(arguments: argparse.Namespace) -> int:
     if wrong:
         say(f"quietcore: {wrong}")
         return 1
-    sys.stdout.write("\x1b[2J\x1b[H quietcore  starting the collector…\r\n")
+    try:
+        looks = looks_of(os.environ, arguments.theme, arguments.ascii)
+    except LooksError as error:
+        say(f"quietcore: {error}")
+        return 1
+    sys.stdout.write(f"\x1b[2J\x1b[H quietcore  starting the collector{'...' if looks.ascii else '…'}\r\n")
     sys.stdout.flush()
     with _host_options(arguments) as (options, simulated):
         from ui.app.app import QuietcoreApp
@@ -28,13 +34,16 @@ def main(arguments: argparse.Namespace) -> int:
         from ui.app.ring_control import ChildRing
         from ui.app.runner import ChildRunner
         from ui.app.source import ChildSource
+        from ui.keymap import places as keymap_places
+        from ui.keymap import read_keymap
 
         may_change = simulated or arguments.root is not None or os.geteuid() == 0
         kind = "demo" if simulated else "files" if arguments.root is not None else "live"
         model = Model(kind=kind, may_change=may_change, why_not="" if may_change else "not root")
         source = ChildSource(options, "0.5s", ring_words(arguments))
         try:
-            app = QuietcoreApp(source, ChildRunner(options), ChildRing([]), model)
+            keymap, places = read_keymap(keymap_places(os.environ)), (".", "~", arguments.state or "/var/lib/quietcore")
+            app = QuietcoreApp(source, ChildRunner(options), ChildRing([]), model, looks=looks, keymap=keymap, places=places)
             app.run()
         finally:
             source.close()

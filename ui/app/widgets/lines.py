@@ -58,6 +58,10 @@ class Lines(Widget):
         if dirty:
             self.refresh(*dirty)
 
+    def forget(self) -> None:
+        """Forgets what was drawn: the next lines are all new, as after a change of theme."""
+        self._given = []
+
     def render_line(self, y: int) -> Strip:
         """One row, as it was prepared."""
         if y < len(self._strips):

@@ -1,0 +1,137 @@
+"""The app as the toolkit sees it: five widgets, keys and mouse on their way in, themes and filters on the way out.
+
+What keys do and what stands on the screen is ``app.py``'s. Keys do not go through the toolkit's bindings, since a keymap file
+says which there are: whatever no widget wants is looked up in the table.
+"""
+
+from collections.abc import Sequence
+
+from textual import events
+from textual.app import App, ComposeResult
+from textual.filter import LineFilter
+from textual.screen import Screen as TextualScreen
+
+from ui.app import themes
+from ui.app.prompt import Prompt
+from ui.app.widgets.lines import Lines
+from ui.app.widgets.marks import MARKS
+from ui.app.widgets.tones import TONES
+from ui.keys import Keys
+from ui.looks import THEMES, Looks
+
+WHEEL = 3  # lines
+
+
+class Base(TextualScreen[None], inherit_bindings=False):
+    """The screen below all others, without keys of its own: tab is ours, too."""
+
+
+class Shell(App[int]):
+    """Widgets, input and looks.
+
+    Args:
+        keys: the keys in force.
+        looks: the theme to begin with, and whether all is ASCII.
+    """
+
+    CSS = """
+    Screen { layers: base; }
+    #header, #tabs, #footer { height: 1; width: 100%; }
+    #body { height: 1fr; width: 100%; }
+    #prompt { height: 1; width: 100%; border: none; padding: 0; display: none; }
+    """
+    TITLE = "quietcore"
+    AUTO_FOCUS = None  # the prompt is there before it is asked for
+    ENABLE_COMMAND_PALETTE = False  # there is one of our own
+
+    def __init__(self, keys: Keys, looks: Looks) -> None:
+        super().__init__()
+        self.keys = keys
+        for theme in themes.THEMES.values():
+            self.register_theme(theme)
+        MARKS.use(looks.ascii)
+        self.use_theme(looks.theme)
+
+    def compose(self) -> ComposeResult:
+        """Header, tabs, the screen, the footer: four widgets, whatever there is to see, and the prompt."""
+        yield Lines(id="header")
+        yield Lines(id="tabs")
+        yield Lines(id="body")
+        yield Prompt(self.redraw)
+        yield Lines(id="footer")
+
+    def get_default_screen(self) -> Base:
+        """See App."""
+        return Base(id="_default")
+
+    @property
+    def in_front(self) -> bool:
+        """Whether nothing lies over the screens: the palette, say."""
+        return bool(self.screen_stack) and self.screen is self.screen_stack[0]
+
+    @property
+    def prompt(self) -> Prompt:
+        """The line in which something is typed."""
+        return self.query_one(Prompt)
+
+    # what an app does with it
+
+    def redraw(self) -> None:
+        """Draws everything; what did not change costs nothing."""
+        raise NotImplementedError
+
+    async def pressed(self, key: str, character: str | None) -> bool:
+        """A key by the toolkit's name, and what it types where it types anything; whether it does anything."""
+        raise NotImplementedError
+
+    async def clicked(self, x: int, y: int, times: int) -> None:
+        """A click on a cell of the whole screen, the first or second of a double click."""
+        raise NotImplementedError
+
+    def action_move(self, rows: int, columns: int) -> None:
+        """Moves the cursor."""
+        raise NotImplementedError
+
+    # in
+
+    async def on_key(self, event: events.Key) -> None:
+        """Any key that no widget took. What lies in front has bindings, which are looked up if this leaves the key alone."""
+        ours = self.in_front and not self.prompt.is_open
+        if ours and await self.pressed(event.key, event.character if event.is_printable else None):
+            event.prevent_default()
+
+    async def on_click(self, event: events.Click) -> None:
+        """The mouse."""
+        if self.in_front:
+            await self.clicked(event.screen_x, event.screen_y, event.chain)
+
+    def on_mouse_scroll_down(self) -> None:
+        """The wheel."""
+        self._wheel(WHEEL)
+
+    def on_mouse_scroll_up(self) -> None:
+        """The wheel."""
+        self._wheel(-WHEEL)
+
+    def _wheel(self, rows: int) -> None:
+        if self.in_front:
+            self.action_move(rows, 0)
+            self.redraw()
+
+    # out
+
+    def use_theme(self, name: str) -> None:
+        """Takes a palette, and the toolkit's theme that goes with it."""
+        TONES.use(name)
+        self.theme = themes.THEMES[name].name
+        for widget in self.query(Lines) if self.screen_stack else ():
+            widget.forget()
+
+    def next_theme(self) -> str:
+        """Takes the next theme; its name."""
+        self.use_theme(THEMES[(THEMES.index(TONES.name) + 1) % len(THEMES)])
+        return TONES.name
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """See App: what every line goes through before it is sent."""
+        return themes.filters(TONES.name, super().get_line_filters())
