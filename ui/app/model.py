@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ingest.sample import Event, Sample
+from tuner.host.text import printable
 from ui.app.history import History
 from ui.keys import Screen
 
@@ -36,7 +37,7 @@ class Model:
 
     def tell(self, words: str, tone: str = "") -> None:
         """A word in the line above the footer."""
-        self.message, self.message_tone = words, tone
+        self.message, self.message_tone = printable(words, 400), tone
 
 
 @dataclass(frozen=True, slots=True)

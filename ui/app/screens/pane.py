@@ -23,6 +23,7 @@ class Pane:
         self.model = model
         self.filter: Filter = everything()
         self.zoomed = False
+        self._shown: list[Line] = []
 
     # drawing
 
@@ -30,7 +31,8 @@ class Pane:
         """The whole screen: ``height`` lines of at most ``width`` cells."""
         if self.model.sample is None:
             return [(seg(" waiting for the first sample", DIM),)]
-        return self.draw(width, height)[:height]
+        self._shown = self.draw(width, height)[:height]
+        return self._shown
 
     def draw(self, width: int, height: int) -> list[Line]:
         """The screen where there is a sample."""
@@ -47,6 +49,12 @@ class Pane:
         del columns
         for table in self.tables()[:1]:
             table.move(rows)
+
+    def click(self, x: int, y: int) -> bool:
+        """Puts the cursor on the row of a table that is drawn at a cell of the screen; False where there is none."""
+        del x
+        line = self._shown[y] if 0 <= y < len(self._shown) else ()
+        return any(table.click(line) for table in self.tables())
 
     def pointed(self) -> Pointed:
         """What the cursor is on."""

@@ -57,6 +57,7 @@ class LiveTable:
         self._made: dict[str, tuple[tuple[str, ...], str, Mapping[int, str], Line]] = {}
         self._kind: tuple[object, ...] = ()
         self._head: Line = ()
+        self._shown: list[Line] = []
 
     @property
     def order_name(self) -> str:
@@ -99,6 +100,15 @@ class LiveTable:
             self.cursor = found
         return found is not None
 
+    def click(self, line: Line) -> bool:
+        """Puts the cursor on the row that was drawn in ``line``, alone or beside others; False where none of its rows was."""
+        parts = {id(segment) for segment in line}
+        for place, drawn in enumerate(self._shown, self._first):
+            if id(drawn[0]) in parts:
+                self.move(place - self.cursor)
+                return True
+        return False
+
     @property
     def selected(self) -> Row | None:
         """The row with the cursor."""
@@ -126,6 +136,7 @@ class LiveTable:
                 lines.append(_line(columns, row, CURSOR))
             else:
                 lines.append(self._kept(columns, row))
+        self._shown = lines[1:]
         if len(self._made) > 4 * len(self.rows) + 64:
             self._made.clear()  # rows that went
         if len(shown) < len(self.rows):
