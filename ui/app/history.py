@@ -7,10 +7,12 @@ One byte a figure for what is drawn (its level), four for what is told (its valu
 from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
-from operator import attrgetter
+from itertools import repeat
+from operator import attrgetter, itemgetter
 from typing import TypeVar
 
 from ingest.sample import CoreSample, Sample
+from ui.app.losses import lost_by_place
 from ui.app.policy import METRICS
 from ui.app.widgets.ramp import levels
 
@@ -18,6 +20,7 @@ T = TypeVar("T", int, float)
 Kept = TypeVar("Kept", bytearray, "array[float]")
 
 SAMPLES = 600
+_FIRST = itemgetter(0)
 COLUMNS_S = (0.5, 1.0, 2.0, 5.0, 10.0)  # what a column of a history may stand for
 
 
@@ -33,6 +36,11 @@ class _Band:
         self.values[place::SAMPLES] = array("f", values)
         self.levels[place::SAMPLES] = levels(values, self.top)
 
+    def copy(self, place: int, other: "_Band", former: int) -> None:
+        """Takes the row of a thing over."""
+        here, there = (slice(each * SAMPLES, (each + 1) * SAMPLES) for each in (place, former))
+        self.levels[here], self.values[here] = other.levels[there], other.values[there]
+
 
 class History:
     """The last ``SAMPLES`` samples before the one shown. ``column_s`` is what one column of a drawing stands for."""
@@ -47,31 +55,55 @@ class History:
         self._places: dict[int, int] = {}
         self._bands: dict[str, _Band] = {}
         self._named: dict[tuple[str, str], deque[float]] = {}
+        self._seen: dict[str, dict[int, float]] = {}
 
     def clear(self) -> None:
         """Forgets everything."""
         self.count = self.hidden = 0
-        self._cpus = ()
+        self._cpus, self._places = (), {}
         self._named.clear()
+        self._seen.clear()
         self.generation += 1
 
     def take(self, sample: Sample) -> None:
-        """One more sample; the CPUs of another set begin anew."""
+        """One more sample. A CPU that comes begins with nothing; those that stay keep what they did."""
         cpus = tuple(map(attrgetter("cpu"), sample.cores))
         if cpus != self._cpus:
-            self.clear()
-            self._cpus, self._places = cpus, {cpu: place for place, cpu in enumerate(cpus)}
-            self._bands = {metric.name: _Band(len(cpus), metric.top) for metric in METRICS}
+            self._seat(cpus)
         if sample.interval_s > 0:
             self.interval_s = sample.interval_s
         place = self.count % SAMPLES
         for metric in METRICS:
-            self._bands[metric.name].write(place, [metric.value(core) for core in sample.cores])
+            self._bands[metric.name].write(place, list(map(metric.value, sample.cores)))
         for nic in sample.nics:
             self.note("rx", nic.name, nic.rx_packets_per_s)
             self.note("drops", nic.name, nic.drops_per_s)
+        for where, per_s in lost_by_place(sample).items():
+            self.note("lost", where, per_s)
+        self._see(sample)
         self.count += 1
         self.generation += 1
+
+    def _seat(self, cpus: tuple[int, ...]) -> None:
+        """Other CPUs than before: rows go with those that stay."""
+        bands = {metric.name: _Band(len(cpus), metric.top) for metric in METRICS}
+        for place, cpu in enumerate(cpus):
+            former = self._places.get(cpu)
+            if former is not None:
+                for name, band in bands.items():
+                    band.copy(place, self._bands[name], former)
+        self._cpus, self._places, self._bands = cpus, {cpu: place for place, cpu in enumerate(cpus)}, bands
+
+    def _see(self, sample: Sample) -> None:
+        """When each row of /proc/interrupts last moved, by CPU."""
+        for irq in sample.irqs:
+            if irq.per_cpu_per_s:
+                seen = self._seen.setdefault(irq.irq, {})
+                seen.update(zip(map(_FIRST, irq.per_cpu_per_s), repeat(sample.time_s), strict=False))
+
+    def seen_s(self, label: str, cpu: int) -> float | None:
+        """The wall clock of the last sample in which a row of /proc/interrupts moved on a CPU; None where none did."""
+        return self._seen.get(label, {}).get(cpu)
 
     def note(self, kind: str, name: str, value: float) -> None:
         """A figure of something that is no core, in the sample that is being taken."""
@@ -108,10 +140,21 @@ class History:
         shown = list(kept)
         return list(self._columns(shown[: len(shown) - self.hidden] if self.hidden else shown, columns))
 
+    def core_samples(self, cpu: int, metric: str, seconds: float) -> list[float]:
+        """The figures of a core in each sample of so many seconds, newest last."""
+        place, band = self._places.get(cpu), self._bands.get(metric)
+        if place is None or band is None or not self.interval_s:
+            return []
+        return list(self._part(band.values, place, max(1, round(seconds / self.interval_s))))
+
     def _span(self, kept: Kept, place: int, columns: int) -> Kept:
-        """The part of a row that is in view, in order."""
+        """The part of a row that is in view, in order: whole columns, and what came since the last of them."""
+        each = self._each
+        return self._part(kept, place, columns * each + (self.count - self.hidden) % each)
+
+    def _part(self, kept: Kept, place: int, samples: int) -> Kept:
         end = self.count - self.hidden
-        first = max(0, self.count - SAMPLES, end - columns * self._each)
+        first = max(0, self.count - SAMPLES, end - samples)
         row = kept[place * SAMPLES : (place + 1) * SAMPLES]
         if end <= first:
             return row[:0]
@@ -127,12 +170,12 @@ class History:
         if each == 1:
             return values[-columns:]
         # columns end at fixed samples, so that a drawing shifts and does not flicker
-        offset = (self.count - self.hidden) % each
-        whole = len(values) - offset
-        cuts = [max(0, whole - each * (n + 1)) for n in range(columns)][::-1]
-        found = [max(values[at : max(at + each, 1)]) for at in dict.fromkeys(cuts) if at < whole]
-        if offset and values:
-            found.append(max(values[-offset:]))
+        rest = (self.count - self.hidden) % each
+        whole = (len(values) - rest) // each * each if len(values) > rest else 0
+        start = len(values) - rest - whole
+        found = list(map(max, zip(*[iter(values[start : start + whole])] * each, strict=True)))
+        if rest and values:
+            found.append(max(values[-rest:]))
         return found[-columns:]
 
 
