@@ -114,8 +114,19 @@ class LiveTable:
         """The row with the cursor."""
         return self.rows[self.cursor] if self.rows else None
 
-    def lines(self, columns: Sequence[Column], width: int, height: int, active: bool = True) -> list[Line]:
-        """Titles and as many rows as fit, the cursor among them; a last line says what is left out."""
+    def lines(
+        self,
+        columns: Sequence[Column],
+        width: int,
+        height: int,
+        active: bool = True,
+        fill: Callable[[Row], Row] | None = None,
+        more: bool = True,
+    ) -> list[Line]:
+        """Titles and as many rows as fit, the cursor among them; a last line says what is left out, unless ``more`` is False.
+
+        ``fill`` makes the row that is shown out of one that was taken with a key alone: of many rows few are seen.
+        """
         if height < 2:
             return []
         columns = spread(columns, width)
@@ -125,13 +136,13 @@ class LiveTable:
             self._head = (seg(" ".join(fit(c.title, c.width, c.number) for c in columns), HEAD),)
         room = height - 1
         if len(self.rows) > room:
-            room -= 1
+            room -= more
             self._first = max(self.cursor - room + 1, min(self._first, self.cursor, len(self.rows) - room))
         else:
             self._first = 0
         shown = self.rows[self._first : self._first + room]
         lines: list[Line] = [self._head]
-        for place, row in enumerate(shown, self._first):
+        for place, row in enumerate(shown if fill is None else map(fill, shown), self._first):
             if active and place == self.cursor:
                 lines.append(_line(columns, row, CURSOR))
             else:
@@ -139,7 +150,7 @@ class LiveTable:
         self._shown = lines[1:]
         if len(self._made) > 4 * len(self.rows) + 64:
             self._made.clear()  # rows that went
-        if len(shown) < len(self.rows):
+        if more and len(shown) < len(self.rows):
             last = self._first + len(shown)
             lines.append((seg(fit(f" {self._first + 1}-{last} of {len(self.rows)}", width), DIM),))
         return lines
