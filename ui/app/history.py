@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import TypeVar
 
 from ingest.sample import CoreSample, Sample
+from ui.app.nic_past import QUEUE_TOP, NicPast, busy
 from ui.app.policy import METRICS
 from ui.app.widgets.ramp import levels
 
@@ -47,12 +48,17 @@ class History:
         self._places: dict[int, int] = {}
         self._bands: dict[str, _Band] = {}
         self._named: dict[tuple[str, str], deque[float]] = {}
+        self._queue_names: list[tuple[str, int]] = []
+        self._queues: dict[tuple[str, int], int] = {}
+        self._busy = _Band(0, QUEUE_TOP)
+        self.nics = NicPast(SAMPLES)
 
     def clear(self) -> None:
         """Forgets everything."""
         self.count = self.hidden = 0
         self._cpus = ()
         self._named.clear()
+        self.nics.clear()
         self.generation += 1
 
     def take(self, sample: Sample) -> None:
@@ -70,6 +76,12 @@ class History:
         for nic in sample.nics:
             self.note("rx", nic.name, nic.rx_packets_per_s)
             self.note("drops", nic.name, nic.drops_per_s)
+        names = [(nic.name, queue.queue) for nic in sample.nics for queue in nic.queues]
+        if names != self._queue_names:
+            self._queue_names, self._queues = names, {name: at for at, name in enumerate(names)}
+            self._busy = _Band(len(names), QUEUE_TOP)
+        self._busy.write(place, busy(sample.nics))
+        self.nics.take(sample)
         self.count += 1
         self.generation += 1
 
@@ -107,6 +119,13 @@ class History:
             return []
         shown = list(kept)
         return list(self._columns(shown[: len(shown) - self.hidden] if self.hidden else shown, columns))
+
+    def queue_levels(self, nic: str, queue: int, columns: int) -> bytes:
+        """How busy a receive queue was, as levels, newest last, at most ``columns``."""
+        place = self._queues.get((nic, queue))
+        if place is None:
+            return b""
+        return bytes(self._columns(self._span(self._busy.levels, place, columns), columns))
 
     def _span(self, kept: Kept, place: int, columns: int) -> Kept:
         """The part of a row that is in view, in order."""
