@@ -309,7 +309,7 @@ class QuietcoreApp(Shell):
 
     def _filter(self, text: str) -> None:
         try:
-            self.pane.filter = parse(text) if text.strip() else everything()
+            self.pane.filter = parse(text, self.pane.filter_keys) if text.strip() else everything()
             self.model.tell("")
         except FilterError as error:
             self.model.tell(str(error), "warn")

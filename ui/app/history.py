@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from ingest.sample import CoreSample, Sample
 from ui.app.losses import lost_by_place
+from ui.app.nic_past import QUEUE_TOP, NicPast, busy
 from ui.app.policy import METRICS
 from ui.app.widgets.ramp import levels
 
@@ -101,6 +102,10 @@ class History:
         self._cores: Sequence[CoreSample] = ()
         self._named: dict[tuple[str, str], deque[float]] = {}
         self._seen: dict[str, dict[int, float]] = {}
+        self._queue_names: list[tuple[str, int]] = []
+        self._queues: dict[tuple[str, int], int] = {}
+        self._busy = _Band(0, QUEUE_TOP)
+        self.nics = NicPast(SAMPLES)
 
     def clear(self) -> None:
         """Forgets everything."""
@@ -108,6 +113,7 @@ class History:
         self._cpus, self._places = (), {}
         self._named.clear()
         self._seen.clear()
+        self.nics.clear()
         self.generation += 1
 
     def take(self, sample: Sample) -> None:
@@ -124,6 +130,12 @@ class History:
         for where, per_s in lost_by_place(sample).items():
             self.note("lost", where, per_s)
         self._see(sample)
+        names = [(nic.name, queue.queue) for nic in sample.nics for queue in nic.queues]
+        if names != self._queue_names:
+            self._queue_names, self._queues = names, {name: at for at, name in enumerate(names)}
+            self._busy = _Band(len(names), QUEUE_TOP)
+        self._busy.write(self.count, busy(sample.nics), None)
+        self.nics.take(sample)
         self.count += 1
         self.generation += 1
 
@@ -197,6 +209,14 @@ class History:
             return []
         shown = list(kept)
         return list(self._columns(shown[: len(shown) - self.hidden] if self.hidden else shown, columns))
+
+    def queue_levels(self, nic: str, queue: int, columns: int) -> bytes:
+        """How busy a receive queue was, as levels, newest last, at most ``columns``."""
+        place = self._queues.get((nic, queue))
+        if place is None:
+            return b""
+        band, each = self._busy, self._each
+        return bytes(self._newest(band.by(each, self.count).levels, band.samples.levels, band.first, place, columns))
 
     def core_samples(self, cpu: int, metric: str, seconds: float) -> list[float]:
         """The figures of a core in each sample of so many seconds, newest last."""

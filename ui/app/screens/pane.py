@@ -1,10 +1,10 @@
 """What every screen is: something that turns the model into lines, has a cursor, and can say what the cursor is on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ui.app.model import Listing, Model, Pointed
 from ui.app.widgets.lines import Line, seg
-from ui.app.widgets.table import LiveTable
+from ui.app.widgets.table import LiveTable, Row
 from ui.app.widgets.tones import DIM
 from ui.filter import Filter, everything
 from ui.keys import Screen
@@ -18,6 +18,7 @@ class Pane:
     """
 
     name: Screen
+    filter_keys: Sequence[str] = ()  # the names that its rows have, for a filter to be checked against
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -37,6 +38,11 @@ class Pane:
     def draw(self, width: int, height: int) -> list[Line]:
         """The screen where there is a sample."""
         raise NotImplementedError
+
+    def kept(self) -> Callable[[Row], bool] | None:
+        """Which rows the filter lets stay, for ``LiveTable.take``; None for all."""
+        matches = self.filter.matches
+        return (lambda row: matches(row.values)) if self.filter.text else None
 
     # the cursor
 

@@ -53,6 +53,7 @@ class LiveTable:
         self.cursor_key = ""
         self.cursor = 0
         self.total = 0
+        self.shown: list[Row] = []  # those that ``lines`` drew last
         self._first = 0
         self._made: dict[str, tuple[tuple[str, ...], str, Mapping[int, str], Line]] = {}
         self._kind: tuple[object, ...] = ()
@@ -140,7 +141,7 @@ class LiveTable:
             self._first = max(self.cursor - room + 1, min(self._first, self.cursor, len(self.rows) - room))
         else:
             self._first = 0
-        shown = self.rows[self._first : self._first + room]
+        shown = self.shown = self.rows[self._first : self._first + room]
         lines: list[Line] = [self._head]
         for place, row in enumerate(shown if fill is None else map(fill, shown), self._first):
             if active and place == self.cursor:
@@ -177,7 +178,7 @@ def _line(columns: Sequence[Column], row: Row, over: str = "") -> Line:
         text = " ".join([fit(cell, c.width, c.number) for c, cell in zip(columns, row.cells, strict=False)])
         return (seg(text, f"{row.tone} {over}".strip() if over else row.tone),)
     segments = []
-    last = len(row.cells) - 1
+    last = min(len(columns), len(row.cells)) - 1
     for place, (column, cell) in enumerate(zip(columns, row.cells, strict=False)):
         tone = row.tones.get(place, row.tone)
         text = fit(cell, column.width, column.number) + (" " if place < last else "")
