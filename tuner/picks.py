@@ -14,8 +14,8 @@ from tuner.applied import applied_wishes
 from tuner.host.faults import Fault
 from tuner.host.host import Inventory
 from tuner.host.text import printable
-from tuner.knobs.catalogue import order_of
-from tuner.plan import Change, Plan, look
+from tuner.knobs.catalogue import knob_of, order_of
+from tuner.plan import Change, Plan, look, wish_of
 from tuner.profile import ProfileError
 from tuner.store import TransactionRecord
 
@@ -54,6 +54,7 @@ def narrowed(
     plan: Plan,
     inventory: Inventory,
     picks: Sequence[Pick] = (),
+    on_top: bool = False,
     held: TransactionRecord | None = None,
     managed: AbstractSet[tuple[str, str]] = frozenset(),
 ) -> Plan:
@@ -63,6 +64,7 @@ def narrowed(
         plan: a profile's.
         inventory: the host that it was built for.
         picks: what to change; none: all of it.
+        on_top: whether it is on top of what is there.
         held: the transaction below; None: nothing is below.
         managed: as in ``tuner.plan.build``.
 
@@ -71,11 +73,11 @@ def narrowed(
     """
     below = _below(inventory, held, managed) if held is not None else ()
     _check_known(picks, (*plan.changes, *below))
-    own = plan.changes
+    own = _joined(inventory, plan.changes, below) if on_top else plan.changes
     left: frozenset[tuple[str, str]] = frozenset()
     if picks:
         # on top of a profile nothing of it is to be loosened but by what was picked
-        own = _of_requests([c for c in own if _is_picked(c, picks) or (held is None and c.state not in _TO_DO)])
+        own = tuple(_of_requests([c for c in own if _is_picked(c, picks) or (not on_top and c.state not in _TO_DO)]))
         left = frozenset((c.knob, c.identity) for c in below if c.state in _TO_DO and not _is_picked(c, picks))
     mine = {(c.knob, c.identity) for c in own}
     replaced = {key for c in own for key in _same_place(inventory, c)}
@@ -92,6 +94,17 @@ def _below(inventory: Inventory, held: TransactionRecord, managed: AbstractSet[t
         return tuple(
             look(inventory, wish, kept or (wish.knob, wish.identity) in managed) for wish, kept in applied_wishes(held)
         )
+
+
+def _joined(inventory: Inventory, changes: Sequence[Change], below: Sequence[Change]) -> tuple[Change, ...]:
+    """The changes, each with what it has to leave of what is below."""
+    wanted = {(c.knob, c.identity): c.wanted for c in below}
+    found = []
+    for change in changes:
+        whole = knob_of(change.knob).on_top(change.wanted, wanted.get((change.knob, change.identity)), change.undo)
+        changed = whole != change.wanted
+        found.append(look(inventory, replace(wish_of(change), wanted=whole)) if changed else change)
+    return tuple(found)
 
 
 def _is_picked(change: Change, picks: Iterable[Pick]) -> bool:
@@ -135,9 +148,10 @@ def _of_requests(changes: Sequence[Change], left: AbstractSet[tuple[str, str]] =
     for change in changes:
         keys, together = kept.get(change.options.get("request"), set()), change.options.get("together")
         if isinstance(together, Mapping) and "key" in change.options:
-            together = {key: value for key, value in together.items() if key in keys}
-            change = replace(change, options={**change.options, "together": together})
-        found.append(change)
+            named = {key: value for key, value in together.items() if key in keys}
+            found.append(replace(change, options={**change.options, "together": named}))
+        else:
+            found.append(change)
     return found
 
 

@@ -133,7 +133,7 @@ def with_parts(profile: Profile, parts: Iterable[str]) -> Profile:
     }
     known = profile.texts("bind")
     found = [part for part in parts if part in spoken and part not in known and PART_NAME.fullmatch(part)]
-    own = {("bind", part): Setting("nic", f"--bind {part}") for part in found}
+    own: dict[Place, Setting] = {("bind", part): Setting("nic", f"--bind {part}") for part in found}
     return replace(profile, settings={**profile.settings, **own}) if own else profile
 
 

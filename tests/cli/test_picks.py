@@ -115,3 +115,16 @@ def test_profiles_count_what_they_would_change(new_sim: Callable[..., Sim]) -> N
     assert "bind.order: no NIC is named for it" in found["colo-both"]["problem"]
     assert set(found["colo-both"]["parts"]) == {"feed", "order"}
     assert sim.changed() == []
+
+
+def test_words_for_the_next_boot_join_those_that_are_staged(sim: Sim) -> None:
+    profile = sim.profile('[boot]\nskew_tick = 1\nnohz_full = "2"\n')
+    sim.json("apply", profile, "--allow", "reboot")
+    for already in ("skew_tick=1", "skew_tick=1 nohz_full=2-3"):
+        plan = sim.json("plan", "observe", "--on-top", "--set", 'boot.nohz_full="2-3"')
+        [words] = [c["wanted"] for c in plan["changes"] if c["knob"] == "boot.words"]
+        assert words == "skew_tick=1 nohz_full=2-3", already
+        sim.json("apply", "observe", "--on-top", "--set", 'boot.nohz_full="2-3"', "--allow", "reboot")
+    sim.json("rollback")
+    sim.json("rollback")
+    assert sim.changed() == []

@@ -123,8 +123,8 @@ def make_plan(
     if on_top and held is None and context.state_is_hidden:
         note = f"this user may not read {context.store.directory}: planned as if nothing were applied"
         plan = replace(plan, warnings=(*plan.warnings, printable(note)))
-    if picks or held is not None:
-        plan = narrowed(plan, context.inventory, picks, held, managed)
+    if picks or on_top:
+        plan = narrowed(plan, context.inventory, picks, on_top, held, managed)
     return plan
 
 
