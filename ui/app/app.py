@@ -13,7 +13,7 @@ from textual.widgets import Input
 
 from ui.app import frame
 from ui.app.model import Model, ProfilesView, RingView
-from ui.app.remedies import remedy
+from ui.app.remedies import remedy, why_none
 from ui.app.ring_control import RingControl
 from ui.app.runner import Runner
 from ui.app.screens import make_panes
@@ -63,7 +63,7 @@ class QuietcoreApp(App[int]):
         self.timeline = Timeline(model, source)
         self.ring_view, self.profiles_view = RingView(), ProfilesView()
         self.ring_control = ring
-        self.transactions = TransactionControl(self.profiles_view, runner, self.redraw)
+        self.transactions = TransactionControl(self.profiles_view, runner, self.redraw, self.model.tell)
         self.panes: dict[Screen, Pane] = make_panes(self)
         self.help = HelpPane(model)
         self.screen_name: Screen = "overview"
@@ -100,6 +100,8 @@ class QuietcoreApp(App[int]):
         """Takes what is newest and draws."""
         self.timeline.tick()
         self.ring_control.poll(self.ring_view)
+        if self.transactions.has_news():
+            self.spawn(self.transactions.news())
         self.redraw()
 
     def redraw(self) -> None:
@@ -310,9 +312,12 @@ class QuietcoreApp(App[int]):
     def action_fix(self) -> None:
         """The plan that ends what the cursor is on, with its line selected."""
         sample = self.model.sample
+        if self.model.kind not in ("live", "demo", "files"):
+            self.model.tell("what is shown is not this host: nothing can be planned for it here", "warn")
+            return
         found = remedy(sample, self.pane.pointed()) if sample is not None else None
         if found is None:
-            self.model.tell("nothing here has a remedy that a profile could set", "warn")
+            self.model.tell(why_none(sample, self.pane.pointed()) if sample is not None else "no sample yet", "warn")
             return
         self.action_show("profiles")
         self.spawn(self.transactions.plan_remedy(found))
@@ -368,7 +373,7 @@ class QuietcoreApp(App[int]):
 
     async def action_quit(self) -> None:
         """Ends the app. A transaction that waits is undone by its own timer."""
-        self.exit(0)
+        self.exit(0, message=self.transactions.leaving() or None)
 
     async def on_unmount(self) -> None:
         """Ends the children that belong to this screen; an apply and its undo timer are not among them."""
