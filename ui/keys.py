@@ -94,6 +94,7 @@ COMMANDS = (
     Command("undo", ("U",), "U", "undo", "UNDO", "puts everything back", (), 0, "root"),
     Command("diff", ("d",), "d", "pane('diff')", "diff",
         "now and wanted side by side, or one below the other", ("profiles",), 6),
+    Command("bind", ("b",), "b", "pane('bind')", "bind", "which NIC the selected profile is for: the next one", ("profiles",)),
     Command("panel", ("tab",), "tab", "pane('next_panel')", "panel", "profiles or changes", ("profiles",), 5),
     # events
     Command("level", ("L",), "L", "pane('level')", "level", "the least level that is listed", ("events",), 2),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tuner.host.text import printable
 from ui.app import aside, frame
 from ui.app.model import Model, ProfilesView, RingView
-from ui.app.remedies import remedy
+from ui.app.remedies import remedy, why_none
 from ui.app.ring_control import RingControl
 from ui.app.runner import Runner
 from ui.app.screens import make_panes
@@ -65,7 +65,7 @@ class QuietcoreApp(Shell):
         self.timeline = Timeline(model, source)
         self.ring_view, self.profiles_view = RingView(), ProfilesView()
         self.ring_control = ring
-        self.transactions = TransactionControl(self.profiles_view, runner, self.redraw)
+        self.transactions = TransactionControl(self.profiles_view, runner, self.redraw, self.model.tell)
         self.panes: dict[Screen, Pane] = make_panes(self)
         self.help = HelpPane(self.keys, self.unavailable)
         self.screen_name: Screen = "overview"
@@ -104,7 +104,9 @@ class QuietcoreApp(Shell):
         if moved and self.terminal is not None:
             self._step_aside()
         self.ring_control.poll(self.ring_view)
-        if moved or self._stale or self.ring_view.running or int(time.time()) != self._drawn_s:
+        if self.transactions.has_news():
+            self.spawn(self.transactions.news())
+        if moved or self._stale or self.ring_view.running or self.profiles_view.busy or int(time.time()) != self._drawn_s:
             self.redraw()
 
     def _step_aside(self) -> None:
@@ -319,9 +321,12 @@ class QuietcoreApp(Shell):
     def action_fix(self) -> None:
         """The plan that ends what the cursor is on, with its line selected."""
         sample = self.model.sample
+        if self.model.kind not in ("live", "demo", "files"):
+            self.model.tell("what is shown is not this host: nothing can be planned for it here", "warn")
+            return
         found = remedy(sample, self.pane.pointed()) if sample is not None else None
         if found is None:
-            self.model.tell("nothing here has a remedy that a profile could set", "warn")
+            self.model.tell(why_none(sample, self.pane.pointed()) if sample is not None else "no sample yet", "warn")
             return
         self.action_show("profiles")
         self.spawn(self.transactions.plan_remedy(found))
@@ -394,11 +399,11 @@ class QuietcoreApp(Shell):
 
     def action_help_quit(self) -> None:
         """Ctrl-C leaves, as everywhere; nothing is lost by it."""
-        self.exit(0)
+        self.exit(0, message=self.transactions.leaving() or None)
 
     async def action_quit(self) -> None:
         """Ends the app. A transaction that waits is undone by its own timer."""
-        self.exit(0)
+        self.exit(0, message=self.transactions.leaving() or None)
 
     async def on_unmount(self) -> None:
         """Ends the children that belong to this screen; an apply and its undo timer are not among them."""
