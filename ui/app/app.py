@@ -12,6 +12,7 @@ from textual.screen import Screen as TextualScreen
 from textual.widgets import Input
 
 from ui.app import frame
+from ui.app.evidence import Evidence
 from ui.app.model import Model, ProfilesView, RingView
 from ui.app.remedies import remedy
 from ui.app.ring_control import RingControl
@@ -40,6 +41,7 @@ class QuietcoreApp(App[int]):
         runner: how the engine's commands are run.
         ring: how a packet ring is opened.
         model: who may do what, and where samples come from, in words.
+        evidence: what keeps the time around a critical event; none is kept without.
     """
 
     CSS = """
@@ -57,9 +59,12 @@ class QuietcoreApp(App[int]):
         for key in sorted({key for command in COMMANDS for key in command.keys} - {"ctrl+p"})
     ]
 
-    def __init__(self, source: Source, runner: Runner, ring: RingControl, model: Model) -> None:
+    def __init__(
+        self, source: Source, runner: Runner, ring: RingControl, model: Model, evidence: Evidence | None = None
+    ) -> None:
         super().__init__()
         self.source, self.model = source, model
+        self.evidence = evidence or Evidence(source.past, None)
         self.timeline = Timeline(model, source)
         self.ring_view, self.profiles_view = RingView(), ProfilesView()
         self.ring_control = ring
@@ -100,6 +105,8 @@ class QuietcoreApp(App[int]):
         """Takes what is newest and draws."""
         self.timeline.tick()
         self.ring_control.poll(self.ring_view)
+        self.model.events.extendleft(self.evidence.events())
+        self.model.recorder, self.model.armed = self.evidence.words(), self.evidence.armed
         self.redraw()
 
     def redraw(self) -> None:
@@ -127,7 +134,7 @@ class QuietcoreApp(App[int]):
 
     def open_events(self) -> int:
         """How many events wait for somebody."""
-        return 0
+        return self.model.matters().open
 
     # keys
 
@@ -191,7 +198,7 @@ class QuietcoreApp(App[int]):
 
     def action_enter(self) -> None:
         """Into what the cursor is on."""
-        if self.screen_name == "profiles":
+        if self.screen_name in ("profiles", "ingest"):
             self.pane.act("enter")
             return
         goes_to = self.pane.pointed().goes_to
@@ -338,11 +345,15 @@ class QuietcoreApp(App[int]):
 
     def action_evidence(self) -> None:
         """Keeps the last minute and the next half in a file."""
-        self.model.tell("no evidence is kept yet", "warn")
+        sample = self.model.sample
+        if sample is None:
+            self.model.tell("there is no sample yet to keep", "warn")
+            return
+        self.model.tell(self.evidence.by_hand(sample.time_s, sample))
 
     def action_recorder(self) -> None:
         """Arms or disarms the recorder."""
-        self.model.armed = not self.model.armed
+        self.model.tell(self.evidence.toggle())
 
     def action_export(self) -> None:
         """Writes what this screen lists."""
@@ -373,6 +384,7 @@ class QuietcoreApp(App[int]):
     async def on_unmount(self) -> None:
         """Ends the children that belong to this screen; an apply and its undo timer are not among them."""
         await asyncio.to_thread(self.ring_control.stop, self.ring_view)
+        await asyncio.to_thread(self.evidence.close)
         await asyncio.to_thread(self.source.close)
 
 

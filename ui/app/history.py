@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import TypeVar
 
 from ingest.sample import CoreSample, Sample
+from ui.app.feed_figures import note_figures
 from ui.app.policy import METRICS
 from ui.app.widgets.ramp import levels
 
@@ -47,12 +48,14 @@ class History:
         self._places: dict[int, int] = {}
         self._bands: dict[str, _Band] = {}
         self._named: dict[tuple[str, str], deque[float]] = {}
+        self._noted: dict[tuple[str, str], int] = {}  # the number of the sample that it was noted in last
 
     def clear(self) -> None:
         """Forgets everything."""
         self.count = self.hidden = 0
         self._cpus = ()
         self._named.clear()
+        self._noted.clear()
         self.generation += 1
 
     def take(self, sample: Sample) -> None:
@@ -70,15 +73,21 @@ class History:
         for nic in sample.nics:
             self.note("rx", nic.name, nic.rx_packets_per_s)
             self.note("drops", nic.name, nic.drops_per_s)
+        if sample.rings or sample.feeds:
+            note_figures(self.note, sample)
         self.count += 1
         self.generation += 1
 
     def note(self, kind: str, name: str, value: float) -> None:
         """A figure of something that is no core, in the sample that is being taken."""
-        kept = self._named.get((kind, name))
+        key = kind, name
+        kept = self._named.get(key)
         if kept is None:
-            kept = self._named[kind, name] = deque(maxlen=SAMPLES)
+            kept = self._named[key] = deque(maxlen=SAMPLES)
+        elif self._noted[key] != self.count - 1:
+            kept.extend([0.0] * min(SAMPLES, self.count - 1 - self._noted[key]))  # it was away
         kept.append(value)
+        self._noted[key] = self.count
 
     def look(self, hidden: int) -> None:
         """Ends the view so many samples before the newest."""
@@ -102,11 +111,33 @@ class History:
 
     def values(self, kind: str, name: str, columns: int) -> list[float]:
         """The figures of something that is no core: ``rx`` and ``drops`` of an interface, and what was noted."""
-        kept = self._named.get((kind, name))
+        shown = self._all(kind, name)
+        return list(self._columns(shown[: len(shown) - self.hidden] if self.hidden else shown, columns))
+
+    def before(self, kind: str, name: str, ago_s: float, seconds: float) -> list[float]:
+        """What a figure was for some seconds, sample by sample, up to so many seconds before the newest that was taken.
+
+        ``kind`` is a metric's name where ``name`` is the number of a core. Empty where it is not kept that long.
+        """
+        each = self.interval_s or 1.0
+        end = self.count - round(max(0.0, ago_s) / each)
+        first = max(0, self.count - SAMPLES, end - max(1, round(seconds / each)))
+        band = self._bands.get(kind)
+        if band is not None and name.isdigit() and int(name) in self._places:
+            row = band.values[self._places[int(name)] * SAMPLES :][:SAMPLES]
+            return [row[place % SAMPLES] for place in range(first, end)]
+        kept = self._all(kind, name)
+        start = self.count - len(kept)
+        return kept[max(0, first - start) : max(0, end - start)]
+
+    def _all(self, kind: str, name: str) -> list[float]:
+        """All that is kept of a named figure, the newest sample last."""
+        key = kind, name
+        kept = self._named.get(key)
         if kept is None:
             return []
-        shown = list(kept)
-        return list(self._columns(shown[: len(shown) - self.hidden] if self.hidden else shown, columns))
+        away = self.count - 1 - self._noted[key]
+        return [*kept, *[0.0] * min(SAMPLES, away)][-SAMPLES:] if away > 0 else list(kept)
 
     def _span(self, kept: Kept, place: int, columns: int) -> Kept:
         """The part of a row that is in view, in order."""
