@@ -152,8 +152,10 @@ class EventLog:
         return [self._minutes.get(minute, 0) for minute in range(last - minutes + 1, last + 1)]
 
     def linked(self, matter: Matter) -> list[Matter]:
-        """What happened with it, the likely cause first: at the same time, at the same core, interface or feed; and of a gap
-        in a feed what an interface lost shortly before it was told.
+        """What happened with it, the likely cause first.
+
+        That is what was told at the same time of the same core, interface or feed; and of a gap in a feed what an interface
+        lost shortly before it was told.
         """
         found = [(_link(matter, each), each) for each in self.matters if each is not matter]
         linked = [(rank, abs(each.time_s - matter.time_s), place, each) for place, (rank, each) in enumerate(found) if rank]

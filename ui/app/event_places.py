@@ -44,7 +44,7 @@ def names_of(sample: Sample | None) -> Names:
     return Names(frozenset(nic.name for nic in sample.nics), frozenset(feeds))
 
 
-def place_of(event: Event, names: Names = Names()) -> Place:  # noqa: B008 - it is frozen
+def place_of(event: Event, names: Names = Names()) -> Place:
     """What an event names itself, and otherwise what its ``where`` is the name of."""
     cpu: int | None = getattr(event, "cpu", None)
     nic, feed = str(getattr(event, "nic", "")), str(getattr(event, "feed", ""))

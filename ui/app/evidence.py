@@ -131,7 +131,9 @@ class Evidence:
             self.armed = not self.armed and not self.why_not
         if self.why_not:
             return f"the recorder cannot be armed: {self.why_not}"
-        return "armed: a critical event keeps the minute before it" if self.armed else "disarmed: e still keeps evidence by hand"
+        return (
+            "armed: a critical event keeps the minute before it" if self.armed else "disarmed: e still keeps evidence by hand"
+        )
 
     def _begin(self, event: Event, time_s: float, sample: Sample | None, by_hand: bool) -> None:
         running = self._running

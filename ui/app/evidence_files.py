@@ -159,7 +159,9 @@ class EvidenceFiles:
         going = []
         while count + 1 > self.most_files or total + size > self.most_bytes:
             if not removable:
-                words = f"{printable(self.path)} holds {count} recordings, {total / 1e6:.0f} MB, that were kept by hand or are new"
+                words = (
+                    f"{printable(self.path)} holds {count} recordings, {total / 1e6:.0f} MB, that were kept by hand or are new"
+                )
                 raise NoRoom(f"{words}; one of {size / 1e6:.0f} MB has no room beside them: remove some")
             going.append(removable.pop(0))
             count, total = count - 1, total - going[-1].size

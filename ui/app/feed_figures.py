@@ -14,9 +14,6 @@ Record = Mapping[str, Any]
 
 STALE_S = 5.0  # heartbeats of most feeds come every second
 _ALIVE = ("received", "duplicate", "reordered", "outside", "heartbeats")
-# what histories keep of a ring and of a feed
-RING_FIGURES = ("ring_rate", "ring_p99", "ring_max")
-FEED_FIGURES = ("feed_rate", "feed_lost", "feed_first")
 
 
 @dataclass(slots=True)
@@ -127,9 +124,18 @@ def note_figures(note: Callable[[str, str, float], None], sample: Sample) -> Non
             note("feed_alive", f"{feed.name} {line}", sum(feed.total(kind, line) for kind in _ALIVE))
 
 
-def is_stale(came: list[float], samples: int) -> bool:
-    """Whether nothing of any kind came in so many samples, though something had before. ``came`` counts since the start."""
-    return len(came) > samples and came[-1] > 0 and came[-1] == came[-1 - samples]
+def is_stale(back: Callable[[str, str, int], float | None], feed: str, line: str, samples: int) -> bool:
+    """Whether nothing of any kind came on a line in so many samples, though something had before.
+
+    Args:
+        back: a figure so many samples ago, None where it is not kept.
+        feed: its name.
+        line: ``A``, ``B``, or nothing.
+        samples: as many as ``STALE_S`` lasts.
+    """
+    name = f"{feed} {line}"
+    now = back("feed_alive", name, 0)
+    return bool(now) and now == back("feed_alive", name, samples)
 
 
 def shares_of_a(a: list[float], b: list[float]) -> list[float]:

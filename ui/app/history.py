@@ -130,6 +130,14 @@ class History:
         start = self.count - len(kept)
         return kept[max(0, first - start) : max(0, end - start)]
 
+    def back(self, kind: str, name: str, samples: int) -> float | None:
+        """A named figure so many samples before the one shown; None where it is not kept."""
+        kept = self._named.get((kind, name))
+        if kept is None:
+            return None
+        place = len(kept) + self.count - 1 - self._noted[kind, name] - self.hidden - samples - 1
+        return None if place < 0 else kept[place] if place < len(kept) else 0.0
+
     def _all(self, kind: str, name: str) -> list[float]:
         """All that is kept of a named figure, the newest sample last."""
         key = kind, name

@@ -4,6 +4,7 @@ import shlex
 import textwrap
 import time
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from ui.app.event_log import Matter
 from ui.app.event_places import Place, way_to
@@ -130,7 +131,7 @@ def _shrunk(values: Sequence[float], columns: int) -> list[float]:
     if len(values) <= columns:
         return list(values)
     cuts = [len(values) * n // columns for n in range(columns + 1)]
-    return [max(values[start:end]) for start, end in zip(cuts, cuts[1:], strict=False)]
+    return [max(values[start:end]) for start, end in pairwise(cuts)]
 
 
 def _told(label: str, words: str, width: int, tone: str = "", limit: int = 4) -> list[Line]:

@@ -12,7 +12,7 @@ from ui.app.screens.pane import Pane
 from ui.app.widgets.joined import Joined
 from ui.app.widgets.lines import Line, cut, rule, seg
 from ui.app.widgets.ramp import spark
-from ui.app.widgets.table import Column, LiveTable, Row
+from ui.app.widgets.table import Column, LiveTable, Row, Value
 from ui.app.widgets.tones import BAD, DIM, HEAD, WARN
 from ui.keys import Screen
 
@@ -73,8 +73,11 @@ class EventsPane(Pane):
         return [head, *lines, *self.detail.lines(self._selected(log), width, below, bool(self.panel)), *foot]
 
     def _list(self, width: int, height: int) -> list[Line]:
-        columns = [Column("time", 9, True, "time"), Column("level", 5, False, "level"), Column("where", 18, False, "where"),
-                   Column("what", 0, False, "what"), Column("state", 5, False, "state")]  # fmt: skip
+        columns = [
+            Column("time", 9, True, "time"), Column("level", 5, False, "level"),
+            Column("where", 14 if width < 90 else 20, False, "where"), Column("what", 0, False, "what"),
+            Column("state", 5, False, "state"),
+        ]  # fmt: skip
         lines = self.table.lines(columns, width, height, active=not self.panel)
         if not self.table.rows:
             words = " nothing matches" if self.table.total else " nothing happened since this was opened"
@@ -98,10 +101,7 @@ class EventsPane(Pane):
         fresh = log.generation != (self._taken[0] if self._taken else -1)
         self._taken = kind
         former, self._rows = self._rows, {}
-        rows = []
-        for matter in log.matters:
-            if GRAVITY.get(matter.level, 0) >= self.level:
-                rows.append(self._row(matter, former))
+        rows = [self._row(each, former) for each in log.matters if GRAVITY.get(each.level, 0) >= self.level]
         matches = self.filter.matches
         self.table.take(rows, (lambda row: matches(row.values)) if self.filter.text else None)
         if self.follow and fresh and self.table.rows:
@@ -189,7 +189,7 @@ def _made(matter: Matter) -> Row:
     what = f"{event.what} ({matter.times} times)" if matter.times > 2 else event.what
     level = matter.level.upper() if matter.level in _TONES else matter.level
     tone = _TONES.get(matter.level, "") if matter.state == "open" else DIM if matter.state == "over" else ""
-    values = {
+    values: dict[str, Value] = {
         "time": clock(matter.time_s), "time_s": matter.time_s, "level": matter.level, "gravity": GRAVITY.get(matter.level, 0),
         "where": event.where, "what": event.what, "state": matter.state, "rank": _STATES[matter.state],
         "times": matter.times, "core": place.cpu, "irq": place.irq, "nic": place.nic, "queue": place.queue, "feed": place.feed,
@@ -205,5 +205,3 @@ def _minutes(model: Model, log: EventLog, width: int) -> list[Line]:
     counts = log.per_minute(until_s, minutes)
     title = f"events per minute, last {minutes} min, at most {max(counts, default=0)}"
     return [rule(title, width), (seg("  "), seg(spark(counts, minutes), WARN if any(counts) else DIM))]
-
-

@@ -53,6 +53,7 @@ class LiveTable:
         self.cursor_key = ""
         self.cursor = 0
         self.total = 0
+        self.shown: Sequence[Row] = ()  # the rows that were drawn last
         self._first = 0
         self._made: dict[str, tuple[tuple[str, ...], str, Mapping[int, str], Line]] = {}
         self._kind: tuple[object, ...] = ()
@@ -107,6 +108,7 @@ class LiveTable:
     def lines(self, columns: Sequence[Column], width: int, height: int, active: bool = True) -> list[Line]:
         """Titles and as many rows as fit, the cursor among them; a last line says what is left out."""
         if height < 2:
+            self.shown = ()
             return []
         columns = spread(columns, width)
         kind = (tuple(columns), TONES.generation)
@@ -119,7 +121,7 @@ class LiveTable:
             self._first = max(self.cursor - room + 1, min(self._first, self.cursor, len(self.rows) - room))
         else:
             self._first = 0
-        shown = self.rows[self._first : self._first + room]
+        self.shown = shown = self.rows[self._first : self._first + room]
         lines: list[Line] = [self._head]
         for place, row in enumerate(shown, self._first):
             if active and place == self.cursor:
