@@ -6,6 +6,7 @@ The keys of the records are told in ``ingest.ring_samples``.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import sub
 from typing import Any
 
 from ingest.sample import Sample
@@ -18,22 +19,21 @@ _ALIVE = ("received", "duplicate", "reordered", "outside", "heartbeats")
 
 @dataclass(slots=True)
 class Feed:
-    """One feed. ``lines`` has the streams of each line (``""`` where there are no lines), ``both`` what they bring together."""
+    """One feed: its streams, those of each line (``""`` where there are no lines), and what two lines bring together."""
 
     name: str
     channel: bool
+    streams: list[Record] = field(default_factory=list)
     lines: dict[str, list[Record]] = field(default_factory=dict)
     both: Record | None = None
-
-    @property
-    def streams(self) -> list[Record]:
-        """All of its streams."""
-        return [stream for streams in self.lines.values() for stream in streams]
 
     def total(self, figure: str, line: str | None = None) -> float:
         """A count or rate of one line, or of all."""
         streams = self.streams if line is None else self.lines.get(line, ())
-        return sum(number(stream.get(figure)) for stream in streams)
+        value = 0.0
+        for stream in streams:
+            value += number(stream.get(figure))
+        return value
 
     @property
     def lost(self) -> int:
@@ -67,7 +67,7 @@ class Feed:
 
 def number(value: object) -> float:
     """A figure of a record; 0 for what is none."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+    return float(value) if type(value) is int or type(value) is float else 0.0
 
 
 def feeds_of(records: Iterable[Record]) -> dict[str, Feed]:
@@ -84,6 +84,7 @@ def feeds_of(records: Iterable[Record]) -> dict[str, Feed]:
             scope = name.rpartition("]")[2].partition("/")[2]
             name = f"{channel}/{scope}" if scope else str(channel)
         feed = found.setdefault(name, Feed(name, channel is not None))
+        feed.streams.append(record)
         feed.lines.setdefault(str(record.get("line") or ""), []).append(record)
     return found
 
@@ -140,8 +141,5 @@ def is_stale(back: Callable[[str, str, int], float | None], feed: str, line: str
 
 def shares_of_a(a: list[float], b: list[float]) -> list[float]:
     """Who was first between each sample and the one before: the share of line A, 0 where nothing came or B always was."""
-    found = []
-    for place in range(1, min(len(a), len(b))):
-        of_a, of_b = max(0.0, a[place] - a[place - 1]), max(0.0, b[place] - b[place - 1])
-        found.append(of_a / (of_a + of_b) if of_a + of_b else 0.0)
-    return found
+    steps = zip(map(sub, a[1:], a), map(sub, b[1:], b), strict=False)
+    return [of_a / both if (both := of_a + of_b) > 0 and of_a > 0 else 0.0 for of_a, of_b in steps]

@@ -2,28 +2,28 @@
 
 import shlex
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from operator import is_
+from typing import Any
 
 from ingest.sample import Sample
-from ui.app.feed_figures import Feed, feeds_of, number, shares_of_a
-from ui.app.model import Model, Pointed, RingView
+from ui.app.feed_figures import Feed, feeds_of, number, ring_name
+from ui.app.model import Listing, Model, Pointed, RingView
 from ui.app.ring_control import RingControl
-from ui.app.screens.feed_detail import drawn, feed_lines
+from ui.app.screens.feed_detail import feed_lines
+from ui.app.screens.ingest_history import IngestHistory
 from ui.app.screens.ingest_rows import FEED_ORDERS, OWN, RING_ORDERS, feed_columns, feed_row, ring_columns, ring_row
 from ui.app.screens.last_gap import LastGap
 from ui.app.screens.pane import Pane
 from ui.app.widgets.joined import Joined
-from ui.app.widgets.lines import Line, cut, fit, rule, seg
-from ui.app.widgets.ramp import drawn as glyphs_of
-from ui.app.widgets.ramp import levels, short
-from ui.app.widgets.table import LiveTable
+from ui.app.widgets.lines import Line, cut, seg
+from ui.app.widgets.ramp import short
+from ui.app.widgets.table import LiveTable, Row
 from ui.app.widgets.tones import BAD, DIM, HEAD, WARN
 from ui.keys import Screen
 
 WIDE, WIDEST = 130, 170
 _RINGS, _FEEDS = 0, 1
-_TOP_US, _TOP_LOST = 10_000.0, 1_000.0  # where the scales of the histories beside the tables end: always the same
 Go = Callable[[Screen, str, str], None]
 
 
@@ -48,7 +48,12 @@ class IngestPane(Pane):
         self.opened = ""  # the feed whose figures are all shown
         self.rings, self.feeds = LiveTable(RING_ORDERS), LiveTable(FEED_ORDERS)
         self.gap = LastGap(model)
+        self.figures = IngestHistory(model, view)
+        self._rings: dict[str, tuple[Mapping[str, Any], float | None]] = {}
         self._feeds: dict[str, Feed] = {}
+        self._made: dict[tuple[int, str], Row] = {}
+        self._stubs: dict[str, Row] = {}
+        self._wide = False
         self._taken: tuple[object, ...] = ()
         self._joined = Joined()
 
@@ -71,7 +76,8 @@ class IngestPane(Pane):
         if self.zoomed:
             return [*head, *self._table(self.panel, width, height - 2)]
         below = 4 if height < 30 else 5
-        history = self._history(width) if height >= 20 else []
+        selected = (self.rings if self.panel == _RINGS else self.feeds).selected
+        history = self.figures.selected(selected.key if selected else "", self.panel == _FEEDS, width)
         foot = [*history, *self.gap.lines(self.gap.of(), width, below)]
         lines = self._tables(left, width, height - len(head) - len(foot))
         return [*head, *lines, *foot]
@@ -80,18 +86,18 @@ class IngestPane(Pane):
         rings, feeds = self.rings.total + 1, self.feeds.total + 1 if self.feeds.total or self.gaps_only else 0
         upper = min(rings, max(3, height // 2, height - feeds)) if feeds else height
         lines = self._table(_RINGS, left, upper)
-        beside = self._ring_sparks(width - left - 1) if left < width else []
+        beside = self.figures.of_rings(self.rings.shown, width - left - 1) if left < width else []
         if feeds:
             upper = len(lines)
             lines += self._table(_FEEDS, left, height - upper)
             beside += [()] * (upper - len(beside))
-            beside += self._feed_sparks(width - left - 1) if left < width else []
+            beside += self.figures.of_feeds(self.feeds.shown, width - left - 1) if left < width else []
         return self._joined.rows(lines, beside, left, width, len(lines)) if left < width else lines
 
     def _table(self, panel: int, width: int, height: int) -> list[Line]:
         table = self.rings if panel == _RINGS else self.feeds
         columns = ring_columns(width) if panel == _RINGS else feed_columns(width)
-        lines = table.lines(columns, width, height, active=panel == self.panel)
+        lines = table.lines(columns, width, height, active=panel == self.panel, filled=lambda row: self._row(panel, row.key))
         if not table.rows and height > 1:
             words = "nothing matches" if table.total else "no ring is open" if panel == _RINGS else "no feed misses anything"
             lines.append((seg(f" {words}"[:width], DIM),))
@@ -140,72 +146,58 @@ class IngestPane(Pane):
         )
         return [(), *((seg(f" {line}"),) for line in textwrap.wrap(words, max(20, width - 2)))]
 
-    def _history(self, width: int) -> list[Line]:
-        """How the selected ring or feed went."""
-        history, room = self.model.history, width - 22
-        row = (self.rings if self.panel == _RINGS else self.feeds).selected
-        name = row.key if row is not None else ""
-        span = f"{history.column_s:g} s a column"
-        if self.panel == _FEEDS:
-            lost = history.values("feed_lost", name, room)
-            lines = [drawn("numbers/s", history.values("feed_rate", name, room), room), drawn("missing/s", lost, room, BAD)]
-            a, b = (history.values(f"feed_first_{line}", name, room + 1) for line in "ab")
-            if a and b:
-                lines.append(drawn("A first", [100 * share for share in shares_of_a(a, b)], room, unit="%"))
-            return [rule(f"{name}, {span}", width), *lines]
-        if name.startswith(OWN):
-            rate, p99 = list(self.view.packets_per_s)[-room:], list(self.view.p99_us)[-room:]
-            return [rule(f"{name}, 1 s a column", width), drawn("packets/s", rate, room), drawn("p99 us", p99, room)]
-        figures = (("ring_rate", "packets/s"), ("ring_p99", "p99 us"), ("ring_max", "max us"))
-        lines = [drawn(title, history.values(kind, name, room), room) for kind, title in figures]
-        return [rule(f"{name}: stamp to ring, {span}", width), *lines]
-
-    def _ring_sparks(self, width: int) -> list[Line]:
-        history = self.model.history
-        lines: list[Line] = [rule(f"p99 us, to {_TOP_US / 1000:g} ms, {history.column_s:g} s a column", width)]
-        for row in self.rings.shown:
-            own = str(row.key).startswith(OWN)
-            values = list(self.view.p99_us)[-width + 1 :] if own else history.values("ring_p99", row.key, width - 1)
-            lines.append((seg(" "), seg(glyphs_of(levels(values, _TOP_US)).rjust(width - 1), "cool2")))
-        return lines
-
-    def _feed_sparks(self, width: int) -> list[Line]:
-        """What each feed misses; where there is room, beside it which line was first."""
-        history = self.model.history
-        left = (width - 3) // 2 if width >= 80 else width - 1
-        right = width - left - 3 if width >= 80 else 0
-        title = f"{fit(f'── missing/s, to {short(_TOP_LOST)} ', left + 2)}── A first, share" if right else "── missing/s "
-        lines: list[Line] = [rule(title.removeprefix("── "), width)]
-        for row in self.feeds.shown:
-            lost = history.values("feed_lost", row.key, left)
-            text = glyphs_of(levels(lost, _TOP_LOST)).rjust(left)
-            line = [seg(" "), seg(text, BAD if any(lost) else DIM)]
-            if right:
-                a, b = (history.values(f"feed_first_{which}", row.key, right + 1) for which in "ab")
-                line += [seg("  "), seg(glyphs_of(levels(shares_of_a(a, b), 1.0)).rjust(right), "cool3")]
-            lines.append(line)
-        return lines
-
     # rows
 
     def _take(self, sample: Sample, left: int) -> None:
-        wide = left >= 100
-        kind = (sample, self.view.record, self.filter, self.gaps_only, self.panel, wide, self.model.history.hidden,
+        self._wide = left >= 100
+        kind = (sample, self.view.record, self.filter, self.gaps_only, self.panel, self._wide, self.model.history.hidden,
                 *((table.order, table.reversed) for table in (self.rings, self.feeds)))  # fmt: skip
         if self._taken and all(map(is_, kind[:2], self._taken)) and kind[2:] == self._taken[2:]:
             return
         self._taken = kind
-        matches, text = self.filter.matches, self.filter.text
+        self._made.clear()
         own, seconds = self.view.record.get("rings", ()), number(self.view.record.get("seconds"))
-        rings = [ring_row(ring, wide=wide) for ring in sample.rings]
-        rings += [ring_row({"interface": self.view.interface, **ring}, seconds, wide=wide) for ring in own]
-        self.rings.take(rings, (lambda row: matches(row.values)) if text and self.panel == _RINGS else None)
+        self._rings = {ring_name(ring): (ring, None) for ring in sample.rings}
+        named = ({"interface": self.view.interface, **ring} for ring in own)
+        self._rings |= {OWN + ring_name(ring): (ring, seconds) for ring in named}
         self._feeds = feeds_of(sample.feeds)
-        chosen = (feed for feed in self._feeds.values() if feed.incomplete or not self.gaps_only)
-        feeds = [feed_row(feed, self.model.history, wide=wide) for feed in chosen]
-        self.feeds.take(feeds, (lambda row: matches(row.values)) if text and self.panel == _FEEDS else None)
         if self.panel == _FEEDS and not self._feeds:
             self.panel = _RINGS
+        chosen = [name for name, feed in self._feeds.items() if not self.gaps_only or feed.incomplete]
+        self._give(_RINGS, self._rings)
+        self._give(_FEEDS, chosen)
+
+    def _give(self, panel: int, names: Iterable[str]) -> None:
+        """Rows for a table: whole ones only where something is asked of their values."""
+        table = self.rings if panel == _RINGS else self.feeds
+        filtered = self.filter.text and panel == self.panel
+        if not filtered and not table.orders[table.order][1]:
+            table.take([self._stubs.get(name) or self._stubs.setdefault(name, Row(name, ())) for name in names])
+            return
+        matches = self.filter.matches
+        table.take([self._row(panel, name) for name in names], (lambda row: matches(row.values)) if filtered else None)
+
+    def _row(self, panel: int, name: str) -> Row:
+        """A whole row, made once a sample."""
+        key = panel, name
+        row = self._made.get(key)
+        if row is None:
+            if panel == _RINGS:
+                row = ring_row(*self._rings[name], wide=self._wide)
+            else:
+                row = feed_row(self._feeds[name], self.model.history, wide=self._wide)
+            self._made[key] = row
+        return row
+
+    @property
+    def _selected(self) -> Row | None:
+        row = (self.rings if self.panel == _RINGS else self.feeds).selected
+        return self._row(self.panel, row.key) if row is not None else None
+
+    def listing(self) -> Listing:
+        """See Pane."""
+        rows = (self.rings if self.panel == _RINGS else self.feeds).rows
+        return Listing("feeds" if self.panel else "rings", [dict(self._row(self.panel, row.key).values) for row in rows])
 
     def interfaces(self) -> list[str]:
         """The interfaces that a ring could be opened on."""
@@ -237,20 +229,20 @@ class IngestPane(Pane):
         sample = self.model.sample
         if kind == "feed":
             feeds = feeds_of(sample.feeds) if sample is not None else {}
-            named = (each.name for each in feeds.values() if any(str(s.get("stream")) == key for s in each.streams))
+            channel = (each.name for each in feeds.values() if any(str(s.get("stream")) == key for s in each.streams))
             self.panel, self.gaps_only = _FEEDS, False
-            self.feeds.select(key if key in feeds else next(named, key))
+            self.feeds.select(key if key in feeds else next(channel, key))
             return
         self.panel = _RINGS
         names = self.interfaces()
         if kind == "nic" and key in names and not self.view.running:
             self.chosen = names.index(key)
-        rings = [str(row.key) for row in self.rings.rows if key in (row.key, row.values.get("nic"))]
-        self.rings.select(rings[0] if rings else key)
+        named = [name for name, (ring, _) in self._rings.items() if key in (name, str(ring.get("interface", "?")))]
+        self.rings.select(named[0] if named else key)
 
     def pointed(self) -> Pointed:
         """See Pane."""
-        row = (self.rings if self.panel == _RINGS else self.feeds).selected
+        row = self._selected
         if row is None:
             return Pointed()
         if self.panel == _RINGS:
@@ -268,7 +260,7 @@ class IngestPane(Pane):
 
     def do_enter(self) -> None:
         """All figures of a feed; the interface of a ring."""
-        row = (self.rings if self.panel == _RINGS else self.feeds).selected
+        row = self._selected
         if row is None:
             return
         if self.panel == _FEEDS:

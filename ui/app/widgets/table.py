@@ -105,8 +105,18 @@ class LiveTable:
         """The row with the cursor."""
         return self.rows[self.cursor] if self.rows else None
 
-    def lines(self, columns: Sequence[Column], width: int, height: int, active: bool = True) -> list[Line]:
-        """Titles and as many rows as fit, the cursor among them; a last line says what is left out."""
+    def lines(
+        self,
+        columns: Sequence[Column],
+        width: int,
+        height: int,
+        active: bool = True,
+        filled: Callable[[Row], Row] | None = None,
+    ) -> list[Line]:
+        """Titles and as many rows as fit, the cursor among them; a last line says what is left out.
+
+        ``filled`` makes the cells of a row that was taken without them: only those that are drawn are asked for.
+        """
         if height < 2:
             self.shown = ()
             return []
@@ -121,7 +131,8 @@ class LiveTable:
             self._first = max(self.cursor - room + 1, min(self._first, self.cursor, len(self.rows) - room))
         else:
             self._first = 0
-        self.shown = shown = self.rows[self._first : self._first + room]
+        shown = self.rows[self._first : self._first + room]
+        self.shown = shown = [filled(row) for row in shown] if filled is not None else shown
         lines: list[Line] = [self._head]
         for place, row in enumerate(shown, self._first):
             if active and place == self.cursor:
