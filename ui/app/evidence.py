@@ -11,7 +11,7 @@ import platform
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -260,6 +260,14 @@ class Evidence:
             thread = self._thread
         if thread is not None:
             thread.join(5.0)
+
+
+def applied(history: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The transaction that holds the host as its profile wants it, out of what ``quietcore history`` lists, the oldest first."""
+    for each in reversed(history):
+        if each.get("state") in ("applied", "confirmed"):
+            return {name: each.get(name) for name in ("transaction", "profile", "state")}
+    return None
 
 
 def _of_sample(sample: Sample | None) -> dict[str, Any]:

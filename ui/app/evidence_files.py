@@ -1,6 +1,6 @@
 """The directory of evidence: recordings that were frozen around an event, each with a small JSON file beside it.
 
-``ev-0007.qcr`` was kept by an event, ``ev-0008-kept.qcr`` by hand: the name alone says what may be removed to make room. A file
+``ev-0007.rec`` was kept by an event, ``ev-0008-kept.rec`` by hand: the name alone says what may be removed to make room. A file
 is written under another name, synced, and only then gets its own; so what is there is whole, and what failed left nothing.
 """
 
@@ -18,7 +18,7 @@ from tuner.host.text import printable
 
 MOST_FILES = 20
 MOST_BYTES = 200 * 1024 * 1024
-SUFFIX = ".qcr"
+SUFFIX = ".rec"
 _NAME = re.compile(rf"ev-([0-9]{{4,8}})(-kept)?{re.escape(SUFFIX)}")
 _TEMPORARY = re.compile(r"\.ev-[0-9]{1,10}\.tmp(?:\.[a-z0-9.]{1,40})?")
 

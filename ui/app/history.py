@@ -115,20 +115,13 @@ class History:
         return list(self._columns(shown[: len(shown) - self.hidden] if self.hidden else shown, columns))
 
     def before(self, kind: str, name: str, ago_s: float, seconds: float) -> list[float]:
-        """What a figure was for some seconds, sample by sample, up to so many seconds before the newest that was taken.
+        """What a named figure was for some seconds, sample by sample, up to so many seconds before the sample shown.
 
-        ``kind`` is a metric's name where ``name`` is the number of a core. Empty where it is not kept that long.
+        Empty where it is not kept that long.
         """
-        each = self.interval_s or 1.0
-        end = self.count - round(max(0.0, ago_s) / each)
-        first = max(0, self.count - SAMPLES, end - max(1, round(seconds / each)))
-        band = self._bands.get(kind)
-        if band is not None and name.isdigit() and int(name) in self._places:
-            row = band.values[self._places[int(name)] * SAMPLES :][:SAMPLES]
-            return [row[place % SAMPLES] for place in range(first, end)]
-        kept = self._all(kind, name)
-        start = self.count - len(kept)
-        return kept[max(0, first - start) : max(0, end - start)]
+        kept, each = self._all(kind, name), self.interval_s or 1.0
+        end = max(0, len(kept) - self.hidden - round(max(0.0, ago_s) / each))
+        return kept[max(0, end - max(1, round(seconds / each))) : end]
 
     def back(self, kind: str, name: str, samples: int) -> float | None:
         """A named figure so many samples before the one shown; None where it is not kept."""

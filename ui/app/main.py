@@ -24,17 +24,26 @@ def main(arguments: argparse.Namespace) -> int:
     sys.stdout.flush()
     with _host_options(arguments) as (options, simulated):
         from ui.app.app import QuietcoreApp
+        from ui.app.evidence import Evidence, applied
+        from ui.app.evidence_files import EvidenceFiles, state_directory
         from ui.app.model import Model
         from ui.app.ring_control import ChildRing
         from ui.app.runner import ChildRunner
         from ui.app.source import ChildSource
+        from ui.cli.main import VERSION
 
         may_change = simulated or arguments.root is not None or os.geteuid() == 0
         kind = "demo" if simulated else "files" if arguments.root is not None else "live"
         model = Model(kind=kind, may_change=may_change, why_not="" if may_change else "not root")
         source = ChildSource(options, "0.5s", ring_words(arguments))
+        kept = state_directory(os.environ, arguments.state, root=os.geteuid() == 0)
+        if simulated:
+            kept = os.path.join(os.path.dirname(options[-1]), "evidence")  # it goes with the demo
+        evidence = Evidence(source.past, EvidenceFiles(kept))
+        source.saw = evidence.saw
         try:
-            app = QuietcoreApp(source, ChildRunner(options), ChildRing([]), model)
+            app = QuietcoreApp(source, ChildRunner(options), ChildRing([]), model, evidence)
+            evidence.about = lambda: {"quietcore": VERSION, "plan": applied(app.profiles_view.history)}
             app.run()
         finally:
             source.close()

@@ -9,6 +9,7 @@ from itertools import pairwise
 from ui.app.event_log import Matter
 from ui.app.event_places import Place, way_to
 from ui.app.evidence import Evidence
+from ui.app.history import History
 from ui.app.model import Model, Pointed
 from ui.app.remedies import Remedy, remedy
 from ui.app.widgets.lines import Line, cut, rule, seg
@@ -92,14 +93,14 @@ class EventDetail:
         sample, history = self.model.sample, self.model.history
         if known or sample is None:
             return known or ()
-        ago_s = sample.time_s + history.hidden * history.interval_s - matter.time_s
+        ago_s = sample.time_s - matter.time_s
         if ago_s < 0:
             return ()
-        found = tuple(
-            (title, tuple(values))
-            for kind, name, title in _kept_of(matter.place)
-            if (values := history.before(kind, name, ago_s, _BEFORE_S))
-        )
+        place = matter.place
+        kept = [(title, history.before(kind, name, ago_s, _BEFORE_S)) for kind, name, title in _kept_of(place)]
+        if place.cpu is not None:
+            kept += [(title, _of_core(history, place.cpu, kind, ago_s)) for kind, title in _OF_CORE]
+        found = tuple((title, tuple(values)) for title, values in kept if values)
         while len(self._figures) >= _REMEMBERED:
             del self._figures[next(iter(self._figures))]
         self._figures[matter.key] = found
@@ -107,12 +108,18 @@ class EventDetail:
 
 
 def _kept_of(place: Place) -> Iterable[tuple[str, str, str]]:
-    if place.cpu is not None:
-        yield from ((kind, str(place.cpu), title) for kind, title in _OF_CORE)
     if place.nic:
         yield from ((kind, place.nic, title) for kind, title in _OF_NIC)
     if place.feed:
         yield from ((kind, place.feed, title) for kind, title in _OF_FEED)
+
+
+def _of_core(history: History, cpu: int, metric: str, ago_s: float) -> list[float]:
+    """A core's minute, in the columns that histories have just now."""
+    each_s = max(history.column_s, history.interval_s)
+    after, columns = round(ago_s / each_s), max(1, round(_BEFORE_S / each_s))
+    values = history.core_values(cpu, metric, after + columns)
+    return values[max(0, len(values) - after - columns) : len(values) - after]
 
 
 def _before(figures: Figures, width: int) -> list[Line]:

@@ -97,7 +97,7 @@ class IngestPane(Pane):
     def _table(self, panel: int, width: int, height: int) -> list[Line]:
         table = self.rings if panel == _RINGS else self.feeds
         columns = ring_columns(width) if panel == _RINGS else feed_columns(width)
-        lines = table.lines(columns, width, height, active=panel == self.panel, filled=lambda row: self._row(panel, row.key))
+        lines = table.lines(columns, width, height, active=panel == self.panel, fill=lambda row: self._row(panel, row.key))
         if not table.rows and height > 1:
             words = "nothing matches" if table.total else "no ring is open" if panel == _RINGS else "no feed misses anything"
             lines.append((seg(f" {words}"[:width], DIM),))
@@ -270,7 +270,8 @@ class IngestPane(Pane):
 
     def do_next_panel(self) -> None:
         """Rings or feeds."""
-        self.panel = _FEEDS if self.panel == _RINGS and self._feeds else _RINGS
+        sample = self.model.sample
+        self.panel = _FEEDS if self.panel == _RINGS and sample is not None and sample.feeds else _RINGS
 
     def do_gaps(self) -> None:
         """Only the feeds that miss something, or all."""

@@ -1,4 +1,4 @@
-"""How rings and feeds went: the selected one in a line for each figure, and all that are listed in a line each, beside the list."""
+"""How rings and feeds went: of the selected one each figure, and beside the list one figure of all that it shows."""
 
 from collections.abc import Sequence
 
@@ -55,7 +55,7 @@ class IngestHistory:
         return lines
 
     def of_feeds(self, rows: Sequence[Row], width: int) -> list[Line]:
-        """A title, and what each feed that the table beside it shows misses; where there is room, beside it which line was first."""
+        """A title, and what each feed of the table beside it misses; where there is room, also which line was first."""
         history = self.model.history
         left = (width - 3) // 2 if width >= 80 else width - 1
         right = width - left - 3 if width >= 80 else 0

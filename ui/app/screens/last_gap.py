@@ -66,7 +66,7 @@ class LastGap:
         sample, history = self.model.sample, self.model.history
         if known or sample is None:
             return known or ()
-        ago_s = sample.time_s + history.hidden * history.interval_s - matter.time_s
+        ago_s = sample.time_s - matter.time_s
         if ago_s < 0:
             return ()
         span_s = 2 * TOGETHER_S + GAP_LATE_S

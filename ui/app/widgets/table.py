@@ -111,11 +111,11 @@ class LiveTable:
         width: int,
         height: int,
         active: bool = True,
-        filled: Callable[[Row], Row] | None = None,
+        fill: Callable[[Row], Row] | None = None,
     ) -> list[Line]:
         """Titles and as many rows as fit, the cursor among them; a last line says what is left out.
 
-        ``filled`` makes the cells of a row that was taken without them: only those that are drawn are asked for.
+        ``fill`` makes the row that is shown out of one that was taken with a key alone: of many rows few are seen.
         """
         if height < 2:
             self.shown = ()
@@ -132,9 +132,9 @@ class LiveTable:
         else:
             self._first = 0
         shown = self.rows[self._first : self._first + room]
-        self.shown = shown = [filled(row) for row in shown] if filled is not None else shown
+        self.shown = shown if fill is None else list(map(fill, shown))
         lines: list[Line] = [self._head]
-        for place, row in enumerate(shown, self._first):
+        for place, row in enumerate(self.shown, self._first):
             if active and place == self.cursor:
                 lines.append(_line(columns, row, CURSOR))
             else:
