@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tuner.host.text import printable
 from ui.app import aside, frame
+from ui.app.evidence import Evidence
 from ui.app.model import Model, ProfilesView, RingView
 from ui.app.remedies import remedy, why_none
 from ui.app.ring_control import RingControl
@@ -45,6 +46,7 @@ class QuietcoreApp(Shell):
         model: who may do what, and where samples come from, in words.
         keymap: the keys in force, and what is wrong with files that were not taken.
         looks: the theme to begin with, and whether all is ASCII.
+        evidence: what keeps the time around a critical event; none is kept without.
         places: directories for an export; the first that can be written to is taken.
     """
 
@@ -57,11 +59,13 @@ class QuietcoreApp(Shell):
         *,
         keymap: Keymap | None = None,
         looks: Looks | None = None,
+        evidence: Evidence | None = None,
         places: Sequence[str] = (".", "~"),
     ) -> None:
         self.keymap = keymap or Keymap(Keys())
         super().__init__(self.keymap.keys, looks or Looks())
         self.source, self.model, self.places = source, model, places
+        self.evidence = evidence or Evidence(source.past, None)
         self.timeline = Timeline(model, source)
         self.ring_view, self.profiles_view = RingView(), ProfilesView()
         self.ring_control = ring
@@ -106,6 +110,8 @@ class QuietcoreApp(Shell):
         self.ring_control.poll(self.ring_view)
         if self.transactions.has_news():
             self.spawn(self.transactions.news())
+        self.model.events.extendleft(self.evidence.events())
+        self.model.recorder, self.model.armed = self.evidence.words(), self.evidence.armed
         if moved or self._stale or self.ring_view.running or self.profiles_view.busy or int(time.time()) != self._drawn_s:
             self.redraw()
 
@@ -156,7 +162,7 @@ class QuietcoreApp(Shell):
 
     def open_events(self) -> int:
         """How many events wait for somebody."""
-        return 0
+        return self.model.matters().open
 
     # keys
 
@@ -222,7 +228,7 @@ class QuietcoreApp(Shell):
 
     def action_enter(self) -> None:
         """Into what the cursor is on."""
-        if self.screen_name == "profiles":
+        if self.screen_name in ("profiles", "ingest"):
             self.pane.act("enter")
             return
         goes_to = self.pane.pointed().goes_to
@@ -352,11 +358,15 @@ class QuietcoreApp(Shell):
 
     def action_evidence(self) -> None:
         """Keeps the last minute and the next half in a file."""
-        self.model.tell("no evidence is kept yet", "warn")
+        sample = self.model.sample
+        if sample is None:
+            self.model.tell("there is no sample yet to keep", "warn")
+            return
+        self.model.tell(self.evidence.by_hand(sample.time_s, sample))
 
     def action_recorder(self) -> None:
         """Arms or disarms the recorder."""
-        self.model.armed = not self.model.armed
+        self.model.tell(self.evidence.toggle())
 
     def action_export(self) -> None:
         """Writes what this screen lists."""
@@ -408,6 +418,7 @@ class QuietcoreApp(Shell):
     async def on_unmount(self) -> None:
         """Ends the children that belong to this screen; an apply and its undo timer are not among them."""
         await asyncio.to_thread(self.ring_control.stop, self.ring_view)
+        await asyncio.to_thread(self.evidence.close)
         await asyncio.to_thread(self.source.close)
 
 

@@ -14,6 +14,7 @@ from operator import attrgetter, is_not, itemgetter
 from typing import TypeVar
 
 from ingest.sample import CoreSample, Sample
+from ui.app.feed_figures import note_figures
 from ui.app.losses import lost_by_place
 from ui.app.nic_past import QUEUE_TOP, NicPast, busy
 from ui.app.policy import METRICS
@@ -106,6 +107,7 @@ class History:
         self._queues: dict[tuple[str, int], int] = {}
         self._busy = _Band(0, QUEUE_TOP)
         self.nics = NicPast(SAMPLES)
+        self._noted: dict[tuple[str, str], int] = {}  # the number of the sample that it was noted in last
 
     def clear(self) -> None:
         """Forgets everything."""
@@ -114,6 +116,7 @@ class History:
         self._named.clear()
         self._seen.clear()
         self.nics.clear()
+        self._noted.clear()
         self.generation += 1
 
     def take(self, sample: Sample) -> None:
@@ -136,6 +139,8 @@ class History:
             self._busy = _Band(len(names), QUEUE_TOP)
         self._busy.write(self.count, busy(sample.nics), None)
         self.nics.take(sample)
+        if sample.rings or sample.feeds:
+            note_figures(self.note, sample)
         self.count += 1
         self.generation += 1
 
@@ -175,10 +180,14 @@ class History:
 
     def note(self, kind: str, name: str, value: float) -> None:
         """A figure of something that is no core, in the sample that is being taken."""
-        kept = self._named.get((kind, name))
+        key = kind, name
+        kept = self._named.get(key)
         if kept is None:
-            kept = self._named[kind, name] = deque(maxlen=SAMPLES)
+            kept = self._named[key] = deque(maxlen=SAMPLES)
+        elif self._noted[key] != self.count - 1:
+            kept.extend([0.0] * min(SAMPLES, self.count - 1 - self._noted[key]))  # it was away
         kept.append(value)
+        self._noted[key] = self.count
 
     def look(self, hidden: int) -> None:
         """Ends the view so many samples before the newest."""
@@ -204,11 +213,34 @@ class History:
 
     def values(self, kind: str, name: str, columns: int) -> list[float]:
         """The figures of something that is no core: ``rx`` and ``drops`` of an interface, and what was noted."""
+        shown = self._all(kind, name)
+        return list(self._columns(shown[: len(shown) - self.hidden] if self.hidden else shown, columns))
+
+    def before(self, kind: str, name: str, ago_s: float, seconds: float) -> list[float]:
+        """What a named figure was for some seconds, sample by sample, up to so many seconds before the sample shown.
+
+        Empty where it is not kept that long.
+        """
+        kept, each = self._all(kind, name), self.interval_s or 1.0
+        end = max(0, len(kept) - self.hidden - round(max(0.0, ago_s) / each))
+        return kept[max(0, end - max(1, round(seconds / each))) : end]
+
+    def back(self, kind: str, name: str, samples: int) -> float | None:
+        """A named figure so many samples before the one shown; None where it is not kept."""
         kept = self._named.get((kind, name))
         if kept is None:
+            return None
+        place = len(kept) + self.count - 1 - self._noted[kind, name] - self.hidden - samples - 1
+        return None if place < 0 else kept[place] if place < len(kept) else 0.0
+
+    def _all(self, kind: str, name: str) -> list[float]:
+        """All that is kept of a named figure, the newest sample last."""
+        key = kind, name
+        kept = self._named.get(key)
+        if kept is None:
             return []
-        shown = list(kept)
-        return list(self._columns(shown[: len(shown) - self.hidden] if self.hidden else shown, columns))
+        away = self.count - 1 - self._noted[key]
+        return [*kept, *[0.0] * min(SAMPLES, away)][-SAMPLES:] if away > 0 else list(kept)
 
     def queue_levels(self, nic: str, queue: int, columns: int) -> bytes:
         """How busy a receive queue was, as levels, newest last, at most ``columns``."""

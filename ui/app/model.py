@@ -7,6 +7,8 @@ from typing import Any
 
 from ingest.sample import Event, Sample
 from tuner.host.text import printable
+from ui.app.event_log import EventLog
+from ui.app.event_places import names_of
 from ui.app.history import History
 from ui.app.transaction_view import ProfilesView
 from ui.keys import Screen
@@ -34,7 +36,14 @@ class Model:
     recorder: str = ""  # what it holds, in words
     message: str = ""  # the newest word of the app itself, shown until the next key
     message_tone: str = ""
-    events: deque[tuple[float, Event]] = field(default_factory=lambda: deque(maxlen=500))
+    events: deque[tuple[float, Event]] = field(default_factory=lambda: deque(maxlen=500))  # the newest first
+    log: EventLog = field(default_factory=EventLog)  # the same as matters
+
+    def matters(self) -> EventLog:
+        """The log, with what came since it was asked for last."""
+        if not self.log.is_up_to(self.events):
+            self.log.look(self.events, names_of(self.sample))
+        return self.log
 
     def tell(self, words: str, tone: str = "") -> None:
         """A word in the line above the footer."""

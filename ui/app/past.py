@@ -56,3 +56,17 @@ class ListPast:
     def at(self, time_s: float) -> int:
         """See Samples."""
         return max((n for n, each in enumerate(self.samples) if each.time_s <= time_s), default=0)
+
+    def write(self, path: str, from_s: float, to_s: float) -> int:
+        """Writes the samples of a span of time, one line of JSON each; how many.
+
+        Raises:
+            OSError: it cannot be written.
+            LookupError: there is none in this span.
+        """
+        chosen = [each for each in list(self.samples) if from_s <= each.time_s <= to_s]
+        if not chosen:
+            raise LookupError("no sample of that time is kept any more")
+        with open(path, "w", encoding="utf-8") as file:
+            file.writelines(each.to_json() + "\n" for each in chosen)
+        return len(chosen)

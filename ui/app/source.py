@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ingest.sample import Event, Sample, SampleError, from_json
@@ -96,6 +96,7 @@ class ChildSource:
         self._ended = ""
         self.past: Samples = ListPast()
         self._events: deque[tuple[float, Event]] = deque(maxlen=1000)
+        self.saw: Callable[[Event, float, Sample], None] = lambda *_: None  # called by the reader, for each event
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-m", "ui.cli.main", *options, "--json", "watch", "--interval", interval, "--live", *rings],
             stdin=subprocess.DEVNULL,
@@ -114,6 +115,8 @@ class ChildSource:
             with contextlib.suppress(SampleError):  # a line torn by the child's end
                 self._newest = sample = from_json(line)
                 self._events.extend((sample.time_s, event) for event in sample.events)
+                for event in sample.events:
+                    self.saw(event, sample.time_s, sample)
         words = process.stderr.read().decode("utf-8", "replace").strip().splitlines()
         status = process.wait()
         self._ended = printable(words[-1], 120) if words else f"the collector ended with status {status}"

@@ -8,6 +8,7 @@ from ingest.sample import Sample
 from ui.app.history import SAMPLES
 from ui.app.model import Model
 from ui.app.past import Samples
+from ui.app.played import Played
 from ui.app.source import Source
 
 _REFILL = 240  # samples that are read again for the histories after a jump
@@ -28,6 +29,7 @@ class Timeline:
         self.model, self.source = model, source
         self.number = -1  # of the sample on screen
         self._seen: Sample | None = None
+        self._played = Played()
         self._started = (0.0, 0.0)  # monotonic clock and sample time where playing went on
 
     @property
@@ -68,7 +70,7 @@ class Timeline:
         for number in range(self.number + 1, due + 1):
             sample = past.sample(number)
             self._show(sample)
-            self.model.events.extendleft((sample.time_s, event) for event in sample.events)
+            self.model.events.extendleft(self._played.take(number, sample))
         self.number = due
         if due == past.end - 1:
             self.pause()
@@ -159,6 +161,10 @@ class Timeline:
         for each in range(max(self.past.first, number - _REFILL), number + 1):
             sample = self.past.sample(each)
             history.take(sample)
+            if self.model.kind == "replay":
+                self._played.take(each, sample)
+        if self.model.kind == "replay":
+            self._played.show(number, self.model.events)
         self.model.sample = self.past.sample(number)
 
     def where(self) -> str:

@@ -24,8 +24,8 @@ def make_panes(app: "QuietcoreApp") -> dict[Screen, Pane]:
         CorePane(model),
         IrqsPane(model),
         NicPane(model),
-        IngestPane(model, app.ring_view, app.ring_control),
+        IngestPane(model, app.ring_view, app.ring_control, app.go),
         ProfilesPane(model, app.profiles_view, app.transactions, app.spawn),
-        EventsPane(model),
+        EventsPane(model, app.evidence, app.go),
     )
     return {pane.name: pane for pane in panes}

@@ -53,7 +53,7 @@ class LiveTable:
         self.cursor_key = ""
         self.cursor = 0
         self.total = 0
-        self.shown: list[Row] = []  # those that ``lines`` drew last
+        self.shown: Sequence[Row] = ()  # the rows that were drawn last
         self._first = 0
         self._made: dict[str, tuple[tuple[str, ...], str, Mapping[int, str], Line]] = {}
         self._kind: tuple[object, ...] = ()
@@ -129,6 +129,7 @@ class LiveTable:
         ``fill`` makes the row that is shown out of one that was taken with a key alone: of many rows few are seen.
         """
         if height < 2:
+            self.shown = ()
             return []
         columns = spread(columns, width)
         kind = (tuple(columns), TONES.generation)
@@ -141,9 +142,10 @@ class LiveTable:
             self._first = max(self.cursor - room + 1, min(self._first, self.cursor, len(self.rows) - room))
         else:
             self._first = 0
-        shown = self.shown = self.rows[self._first : self._first + room]
+        shown = self.rows[self._first : self._first + room]
+        self.shown = shown if fill is None else list(map(fill, shown))
         lines: list[Line] = [self._head]
-        for place, row in enumerate(shown if fill is None else map(fill, shown), self._first):
+        for place, row in enumerate(self.shown, self._first):
             if active and place == self.cursor:
                 lines.append(_line(columns, row, CURSOR))
             else:
