@@ -49,11 +49,10 @@ class ChildRunner:
 
     async def run(self, *arguments: str, progress: Progress | None = None) -> Answer:
         """See Runner."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-m", "ui.cli.main", *self._options, "--json", *arguments,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            start_new_session=True, limit=1 << 24, preexec_fn=weigh_as_before,
-        )  # fmt: skip
+        try:
+            process = await self._start(arguments)
+        except (OSError, ValueError) as error:  # no memory for another process; a NUL in a name
+            return Answer(1, {"error": printable(f"quietcore {arguments[0]} could not be started: {error}")})
         words: list[str] = []
 
         async def listen() -> None:
@@ -73,3 +72,10 @@ class ChildRunner:
         except ValueError:
             record = {}
         return Answer(status, record if isinstance(record, dict) else {}, tuple(words))
+
+    async def _start(self, arguments: Sequence[str]) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-m", "ui.cli.main", *self._options, "--json", *arguments,
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            start_new_session=True, limit=1 << 24, preexec_fn=weigh_as_before,
+        )  # fmt: skip
