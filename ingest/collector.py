@@ -11,14 +11,17 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
 
+from ingest.alerts import Alerts
 from ingest.core_samples import CoreReader
 from ingest.counters import snmp, softirqs, softnet, stat
 from ingest.counters.interrupts import Parser
 from ingest.counters.kept import KeptFile
 from ingest.counters.nic import Statistics
 from ingest.irq_samples import IrqReader
+from ingest.judgement import RESERVED
 from ingest.ledger import Ledger
 from ingest.loss_reader import LossReader
 from ingest.losses import PROTOCOL_COUNTERS
@@ -41,6 +44,19 @@ _LOOKS = 10  # ticks in which a change of the interfaces is to show everywhere
 _RESERVED = frozenset({"isolated", "rx", "tx", "app"})
 
 
+class Clock(Protocol):
+    """What time it is: the module ``time``, or a story's."""
+
+    def monotonic_ns(self) -> int:
+        """CLOCK_MONOTONIC."""
+
+    def time(self) -> float:
+        """The wall clock, in seconds since 1970."""
+
+    def process_time_ns(self) -> int:
+        """What this process used of its CPUs for watching."""
+
+
 class Collector:
     """One host's counters, read tick by tick.
 
@@ -49,6 +65,7 @@ class Collector:
         active: the active profile's name and its roles (CPU -> role), asked for again every few seconds; the kernel's own
             knowledge fills the rest.
         rings: packet rings that are read beside it, and the feeds in them; whoever opened them closes them.
+        clock: the one that the samples go by.
     """
 
     def __init__(
@@ -56,8 +73,12 @@ class Collector:
         host: Host,
         active: Callable[[], tuple[str, Mapping[int, str]]] | None = None,
         rings: "RingReader | None" = None,
+        clock: Clock = time,
     ) -> None:
         self._host = host
+        self._clock = clock
+        self._alerts = Alerts()
+        self._looked: list[tuple[Event, ...]] = []  # what a look at the roles brought that was made for an alert
         self._rings = rings
         self._active = active or _nothing_active
         self._profile = ""
@@ -129,7 +150,7 @@ class Collector:
         self._cores.refresh(self._topology, self._roles)
         self._nics.refresh()
         self._irqs.refresh(self._nics.nics)
-        self._slow_until = time.monotonic() + SLOW_S
+        self._slow_until = self._clock.monotonic_ns() / 1e9 + SLOW_S
         return tuple(_comings_and_goings(before, self._nics.nics)) if self._sequence else ()
 
     def _unsettled(self) -> bool:
@@ -154,8 +175,8 @@ class Collector:
         """
         if self._rings is not None:
             self._rings.take()  # before the counters: what a gap in it was is in them, then
-        events = self.refresh() if time.monotonic() >= self._slow_until else ()
-        now_ns = time.monotonic_ns()
+        events = self.refresh() if self._clock.monotonic_ns() / 1e9 >= self._slow_until else ()
+        now_ns = self._clock.monotonic_ns()
         interval_s = (now_ns - self._last_ns) / 1e9 if self._sequence else 0.0
         self._rates.begin(interval_s)
         table = self._parser.parse(self._files["interrupts"].read() or b"")
@@ -184,12 +205,12 @@ class Collector:
         cores = self._cores.samples(self._irqs.interrupts, self._irqs.moved, deferred, rows, times, self._rates)
         self._sequence += 1
         self._last_ns = now_ns
-        return Sample(
+        sample = Sample(
             host=self._name,
             source=self._host.source,
             kernel=self._kernel,
             sequence=self._sequence,
-            time_s=time.time(),
+            time_s=self._clock.time(),
             monotonic_ns=now_ns,
             interval_s=interval_s,
             cores=cores,
@@ -202,9 +223,23 @@ class Collector:
             cost=self._cost(interval_s),
             profile=self._profile,
         )
+        return self._with_alerts(sample)
+
+    def _with_alerts(self, sample: Sample) -> Sample:
+        """The sample with what is to be told of it."""
+        self._looked = []
+        told = self._alerts.judge(sample, self._topology.nohz_full, self._is_reserved)
+        news = (*told, *(event for look in self._looked for event in look))
+        return replace(sample, events=(*sample.events, *news)) if news else sample
+
+    def _is_reserved(self, cpu: int) -> bool:
+        """Whether a core is one by what its role is now: looked at again, once a tick."""
+        if not self._looked:
+            self._looked.append(self.refresh())
+        return self._roles.get(cpu) in RESERVED
 
     def _cost(self, interval_s: float) -> Cost:
-        cpu_ns = time.process_time_ns()
+        cpu_ns = self._clock.process_time_ns()
         spent = cpu_ns - self._last_cpu_ns if self._last_cpu_ns else 0
         self._last_cpu_ns = cpu_ns
         percent = spent / interval_s / 1e7 if interval_s else 0.0
@@ -214,27 +249,36 @@ class Collector:
         reader_ns = self._rings.reader_cpu_ns if self._rings is not None else 0
         return Cost(spent, round(percent, 3), self._bound[1], self.late_ticks, reader_ns)
 
-    def stream(self, interval_s: float, count: int | None = None, before: Callable[[], None] | None = None) -> Iterator[Sample]:
+    def stream(
+        self,
+        interval_s: float,
+        count: int | None = None,
+        before: Callable[[float], object] | None = None,
+        wait: Callable[[float], float | None] | None = None,
+    ) -> Iterator[Sample]:
         """Samples every ``interval_s`` at absolute times, ``count`` of them or for ever; the first already has rates.
 
-        ``before`` is called ahead of each: a simulated host moves its clock there.
+        ``before`` is called ahead of each with the interval: a simulated host moves its clock there. ``wait`` sleeps for so
+        many seconds, or less, and says by which interval to go on from there; None: as before.
         """
         self.tick()
+        wait = wait or time.sleep
         # every tool that wakes on the full second wakes together
         start = time.monotonic() + random.uniform(0.0, min(0.05, interval_s / 4))  # noqa: S311
         place = taken = 0
         while count is None or taken < count:
+            told = wait(max(0.0, start + (place + 1) * interval_s - time.monotonic()))
+            if told is not None:
+                interval_s, start, place = told, time.monotonic(), 0
+                continue
             place += 1
-            delay = start + place * interval_s - time.monotonic()
-            if delay > 0:
-                time.sleep(delay)
             # looked at behind the sleep: a process that was stopped in it is late, too
             missed = int((time.monotonic() - start - place * interval_s) / interval_s)
             if missed > 0:
                 self.late_ticks += missed
                 place += missed
             if before is not None:
-                before()
+                before(interval_s)
             yield self.tick()
             taken += 1
 

@@ -113,6 +113,7 @@ class NicReader:
             rx_ring=rings.rx if rings else None,
             rx_ring_max=rings.rx_max if rings else None,
             physical=nic.physical,
+            carrier=nic.carrier,
             counters=dict(counters),
             queues=tuple(_queue(irq.queue, irq, queues.get(irq.queue, _NOT_COUNTED)) for irq in irqs if irq.queue is not None),
         )

@@ -13,12 +13,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import add
-from typing import Any
+from typing import Any, Protocol
 
 from ingest.feeds.gap_watch import GapWatch
 from ingest.feeds.judge import Judge
 from ingest.ledger import Ledger
-from ingest.live_rings import LiveRings, Part, Turn
+from ingest.live_rings import Part, Turn
 from ingest.loss_reader import LossReader
 from ingest.rings.counters import ChannelCounters, Followed, RingCounters, StreamCounters
 from ingest.rings.layout import Following
@@ -74,8 +74,19 @@ class _Feeds:
         return found
 
 
+class Rings(Protocol):
+    """Rings that somebody else reads: ``ingest.live_rings.LiveRings``, or their likeness on a simulated host."""
+
+    @property
+    def interfaces(self) -> Sequence[str]:
+        """Those that were asked for."""
+
+    def take(self) -> Sequence[Part | Turn]:
+        """What there is, the oldest first, without waiting."""
+
+
 class RingReader:
-    """Takes what ``LiveRings`` tells, tick by tick, and makes samples, rows of the ledger and events of it.
+    """Takes what rings tell, tick by tick, and makes samples, rows of the ledger and events of it.
 
     Args:
         live: the rings. Whoever opened them closes them.
@@ -83,7 +94,7 @@ class RingReader:
         following: what they follow.
     """
 
-    def __init__(self, live: LiveRings, files: HostFiles, following: Following | None = None) -> None:
+    def __init__(self, live: Rings, files: HostFiles, following: Following | None = None) -> None:
         self._live = live
         self._following = following
         self._judge = Judge(files, live.interfaces, following)

@@ -5,14 +5,12 @@ the sample before. Totals are the kernel's unsigned counters; where a 32-bit cou
 All rates are per second, all times nanoseconds unless the name says otherwise. Readers ignore fields that they do not know.
 """
 
-import dataclasses
-import json
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
+
+from ingest.rows import Rows, from_line, mappings, to_line
 
 SCHEMA = "quietcore/1"
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +99,7 @@ class NicSample:
     rx_ring: int | None = None
     rx_ring_max: int | None = None
     physical: bool = True
+    carrier: bool = True  # ``up`` is what was asked for; this is whether there is a link
     counters: dict[str, int] = field(default_factory=dict)
     queues: tuple[QueueSample, ...] = ()
 
@@ -127,11 +126,26 @@ class LossSample:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened between two samples: ``level`` is ``info``, ``warn`` or ``crit``."""
+    """Something that happened between two samples: ``level`` is ``info``, ``warn`` or ``crit``.
+
+    What has an onset and an end has a ``key``, the same in all that is told of it: when it began, when it became ten times as
+    much, and, of level ``info`` with ``ended``, when it was over. ``since_s`` is the wall clock of its onset, ``count`` how
+    many there were since (interrupts, packets, ticks). The fields behind lead to the row that it is about, if to any.
+    """
 
     level: str
     where: str
     what: str
+    key: str = ""
+    ended: bool = False
+    since_s: float = 0.0
+    count: int = 0
+    cpu: int | None = None
+    irq: str = ""  # label of a row of /proc/interrupts
+    nic: str = ""
+    queue: int | None = None
+    counter: str = ""  # of a row of the ledger of losses
+    feed: str = ""  # a stream, or a channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +186,43 @@ class Sample:
     drift: tuple[dict[str, Any], ...] = ()
 
     def to_json(self, command: str = "watch") -> str:
-        """One line without its end, ``"schema"`` first."""
-        # rings and feeds are plain already: ``asdict`` would copy each of their figures
-        record = {"schema": SCHEMA, "command": command} | dataclasses.asdict(dataclasses.replace(self, rings=(), feeds=()))
-        record |= {"rings": self.rings, "feeds": self.feeds}
-        return json.dumps(record, separators=(",", ":"), allow_nan=False)
+        """One line without its end, ``"schema"`` first.
+
+        Raises:
+            ValueError: a number in it is none in JSON.
+        """
+        record = {"schema": SCHEMA, "command": command} | SAMPLE.record(self)
+        record["cores"] = list(map(CORES.record, self.cores))
+        record["irqs"] = list(map(IRQS.record, self.irqs))
+        record["nics"] = list(map(nic_record, self.nics))
+        record["losses"] = list(map(LOSSES.record, self.losses))
+        record["events"] = list(map(EVENTS.record, self.events))
+        record["cost"] = COST.record(self.cost)
+        return to_line(record)
+
+
+CORES, IRQS, LOSSES, EVENTS = Rows(CoreSample), Rows(IrqSample), Rows(LossSample), Rows(Event)
+QUEUES, COST = Rows(QueueSample), Rows(Cost)
+NICS = Rows(NicSample, {"queues": QUEUES.many})
+SAMPLE = Rows(
+    Sample,
+    {
+        "cores": CORES.many,
+        "irqs": IRQS.many,
+        "nics": NICS.many,
+        "losses": LOSSES.many,
+        "rings": mappings,
+        "feeds": mappings,
+        "events": EVENTS.many,
+        "cost": COST.build,
+        "drift": mappings,
+    },
+)
+
+
+def nic_record(nic: NicSample) -> dict[str, Any]:
+    """A NIC as JSON has it."""
+    return NICS.record(nic) | {"queues": list(map(QUEUES.record, nic.queues))}
 
 
 class SampleError(ValueError):
@@ -184,39 +230,26 @@ class SampleError(ValueError):
 
 
 def from_json(line: str | bytes) -> Sample:
-    """The sample in one line of JSON.
+    """The sample in one line of JSON. Whoever wrote it: its texts are printable, its numbers finite, its fields of their kind.
 
     Raises:
         SampleError: not a sample of this schema. Unknown fields are ignored, missing ones take their defaults.
     """
     try:
-        record = json.loads(line)
-        if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-            raise SampleError(f"not a line of schema {SCHEMA}")
-        record["cores"] = tuple(_build(CoreSample, core) for core in record["cores"])
-        record["irqs"] = tuple(_build(IrqSample, irq) for irq in record["irqs"])
-        record["nics"] = tuple(_nic(nic) for nic in record["nics"])
-        record["losses"] = tuple(_build(LossSample, loss) for loss in record["losses"])
-        record["events"] = tuple(_build(Event, event) for event in record.get("events", ()))
-        record["cost"] = _build(Cost, record.get("cost", {}))
-        record["rings"] = tuple(record.get("rings", ()))
-        record["feeds"] = tuple(record.get("feeds", ()))
-        record["drift"] = tuple(record.get("drift", ()))
-        return _build(Sample, record)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        return sample_of(from_line(line))
+    except (ValueError, TypeError, RecursionError) as error:
         raise SampleError(f"not a sample: {error}") from error
 
 
-def _nic(record: dict[str, Any]) -> NicSample:
-    queues = tuple(_build(QueueSample, queue) for queue in record.get("queues", ()))
-    return _build(NicSample, record | {"queues": queues})
+def sample_of(record: dict[str, Any]) -> Sample:
+    """The sample of a line's record.
 
-
-def _build(kind: type[T], record: dict[str, Any]) -> T:
-    names = {each.name for each in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    known = {name: _frozen(value) for name, value in record.items() if name in names}
-    return kind(**known)
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(each) for each in value) if isinstance(value, list) else value
+    Raises:
+        ValueError: of another schema, or a field of the wrong kind.
+        TypeError: a field without a default is missing.
+    """
+    if record.get("schema") != SCHEMA:
+        raise ValueError(f"not a line of schema {SCHEMA}")
+    if "base" in record:
+        raise ValueError("a line of changes, which a whole line must precede; quietcore view - reads them")
+    return SAMPLE.build(record)

@@ -75,6 +75,7 @@ class Plan:
         conflicts: reasons not to apply it at all.
         sets: what ``--set`` changed for this run.
         layers: file -> SHA-256 of all that the profile is made of, the most general first.
+        left: (knob, identity) of what is wanted and stays as it is for now: nobody picked it.
     """
 
     profile: str
@@ -86,11 +87,12 @@ class Plan:
     conflicts: tuple[str, ...]
     sets: Mapping[str, Json] = field(default_factory=dict)
     layers: Mapping[str, str] = field(default_factory=dict)
+    left: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def differing(self) -> tuple[Change, ...]:
         """What applying it would change."""
-        return tuple(change for change in self.changes if change.state == "differs")
+        return tuple(c for c in self.changes if c.state == "differs" and (c.knob, c.identity) not in self.left)
 
     @property
     def exit_status(self) -> int:

@@ -14,7 +14,7 @@ from tuner.host.trusted import Distrusted, Unopened, read_trusted
 from tuner.language.lines import located
 from tuner.profile import NAME, Document, Profile, ProfileError
 from tuner.profile_check import Layer, check_layer, check_whole
-from tuner.profile_merge import OVERLAY_TABLES, Merge, with_overlay, with_sets
+from tuner.profile_merge import OVERLAY_TABLES, Merge, with_overlay, with_parts, with_sets
 
 SHIPPED = Path(__file__).resolve().parent.parent / "profiles"
 LOCAL = "/etc/quietcore/profiles"
@@ -98,7 +98,7 @@ def load(files: HostFiles, name: str, trusted_owner: bool = False) -> Profile:
 
 
 def load_for_host(
-    files: HostFiles, name: str, sets: Sequence[str] = (), trusted_owner: bool = False
+    files: HostFiles, name: str, sets: Sequence[str] = (), trusted_owner: bool = False, parts: Sequence[str] = ()
 ) -> tuple[Profile, dict[str, str]]:
     """The profile as this host is to have it, and part -> NIC as its overlay has it: overlay over profile, ``sets`` over both.
 
@@ -107,6 +107,7 @@ def load_for_host(
         name: as in ``load``.
         sets: ``KEY=VALUE`` of ``--set``, in the order in which they were given.
         trusted_owner: as in ``read_document``, for the overlay, too.
+        parts: that ``--bind`` names. One that ``sets`` speak of, and the profile does not know, is bound by that.
 
     Raises:
         ProfileError: everything that is wrong with any of them.
@@ -117,6 +118,7 @@ def load_for_host(
         faults += layer.faults
         profile = with_overlay(profile, document, layer, bound)
     profile, wrong = with_sets(profile, sets)
+    profile = with_parts(profile, parts)
     faults += [*wrong, *check_whole(profile)]
     if faults:
         raise ProfileError(located(faults, (*profile.documents, *([document] if document else []))))

@@ -13,7 +13,7 @@ from tuner.host.text import printable
 from tuner.language.places import entry_above, meant, part_of
 from tuner.language.requirement import parse
 from tuner.profile import Document, Place, Profile, Setting, Value
-from tuner.profile_check import TABLES, Layer, check_layer, expressions_at, words_of
+from tuner.profile_check import PART_NAME, TABLES, Layer, check_layer, expressions_at, words_of
 
 OVERLAY_TABLES = tuple(name for name in TABLES if name not in ("summary", "extends", "bind"))
 SET_TABLES = tuple(name for name in OVERLAY_TABLES if name not in ("drop", "require"))
@@ -121,6 +121,20 @@ def with_sets(profile: Profile, pairs: Sequence[str]) -> tuple[Profile, list[Fau
         settings = {place: replace(said, value=setting.value) for place, setting in layer.settings.items()}
         profile = replace(profile, settings={**profile.settings, **settings}, sets={**profile.sets, ".".join(path): value})
     return profile, faults
+
+
+def with_parts(profile: Profile, parts: Iterable[str]) -> Profile:
+    """The profile with parts bound that ``--set`` speaks of and ``--bind`` names: then no profile need have them."""
+    spoken = {
+        name
+        for place, setting in profile.settings.items()
+        if any(".".join(place).startswith(each) or each.startswith(".".join(place)) for each in profile.sets)
+        for name in _names(place, setting)
+    }
+    known = profile.texts("bind")
+    found = [part for part in parts if part in spoken and part not in known and PART_NAME.fullmatch(part)]
+    own: dict[Place, Setting] = {("bind", part): Setting("nic", f"--bind {part}") for part in found}
+    return replace(profile, settings={**profile.settings, **own}) if own else profile
 
 
 def _put(old: Value, path: Place, value: Value) -> Value:

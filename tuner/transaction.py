@@ -76,7 +76,7 @@ def apply(
         except OSError:
             journal.append({"record": "void", "reason": "the undo timer could not be armed"}, durable=True)
             raise
-        run = _Run(host, Inventory(host), journal, list(plan.changes), _unheard(progress), stopped)
+        run = _Run(host, Inventory(host), journal, list(plan.changes), _unheard(progress), stopped, plan.left)
         try:
             run.all()
             # one record, so that no kill can leave a transaction that waits without a timer
@@ -113,6 +113,7 @@ class _Run:
     changes: list[Change]
     progress: Progress
     stopped: Callable[[], str]
+    left: frozenset[tuple[str, str]] = frozenset()  # what stays as it is
     at: int | None = None  # the change at hand
     begun: set[int] = field(default_factory=set)  # places whose writing was begun
 
@@ -121,6 +122,8 @@ class _Run:
         # tuned takes its own settings back when it is stopped; irqbalance went on moving interrupts since the plan was made
         unsettled = False
         for n, planned in enumerate(self.changes):
+            if self._is_left(planned):
+                continue
             seen = unsettled and planned.state in ("ok", "ok-rounded")
             change = look(self.inventory, wish_of(planned)) if seen else planned
             if change.state != "differs":
@@ -133,7 +136,7 @@ class _Run:
         self._stop_if_asked()
         # a reset may have moved what was right when the plan was made
         self.changes = [look(self.inventory, wish_of(c)) if c.state in ("ok", "ok-rounded") else c for c in self.changes]
-        if moved := [c for c in self.changes if c.state == "differs"]:
+        if moved := [c for c in self.changes if c.state == "differs" and not self._is_left(c)]:
             raise OSError(errno.EIO, f"{moved[0].knob} on {moved[0].target} was right and is now {moved[0].now}")
 
     def looked_at_again(self, reason: str) -> tuple[Change, ...]:
@@ -143,6 +146,9 @@ class _Run:
         if self.at is not None:
             changes[self.at] = replace(changes[self.at], error=reason)
         return tuple(changes)
+
+    def _is_left(self, change: Change) -> bool:
+        return (change.knob, change.identity) in self.left
 
     def _stop_if_asked(self) -> None:
         if reason := self.stopped():
@@ -197,7 +203,8 @@ class _Run:
         return [
             place
             for place, other in enumerate(self.changes)
-            if place == n or (place > n and other.state == "differs" and other.options.get("request") == request)
+            if place == n
+            or (place > n and other.state == "differs" and other.options.get("request") == request and not self._is_left(other))
         ]
 
     def _settled(self, change: Change) -> Change:

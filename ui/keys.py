@@ -1,10 +1,14 @@
 """The one table of keys: dispatch, footer, help, palette, ``quietcore keys --json``, keymap file and manual page come from it.
 
-It knows no toolkit but for its names of keys ("question_mark"), so that a headless command can print it.
+It knows no toolkit but for its names of keys ("question_mark": ``ui/key_names.py``), so that a headless command can print it.
+The app asks a ``Keys``: the table, or what a keymap file made of it (``ui/keymap.py``).
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
+
+from ui.key_names import spelled
 
 Screen = Literal["overview", "core", "irqs", "nic", "ingest", "profiles", "events"]
 SCREENS: tuple[Screen, ...] = ("overview", "core", "irqs", "nic", "ingest", "profiles", "events")
@@ -90,6 +94,7 @@ COMMANDS = (
     Command("undo", ("U",), "U", "undo", "UNDO", "puts everything back", (), 0, "root"),
     Command("diff", ("d",), "d", "pane('diff')", "diff",
         "now and wanted side by side, or one below the other", ("profiles",), 6),
+    Command("bind", ("b",), "b", "pane('bind')", "bind", "which NIC the selected profile is for: the next one", ("profiles",)),
     Command("panel", ("tab",), "tab", "pane('next_panel')", "panel", "profiles or changes", ("profiles",), 5),
     # events
     Command("level", ("L",), "L", "pane('level')", "level", "the least level that is listed", ("events",), 2),
@@ -129,13 +134,48 @@ COMMANDS = (
 )  # fmt: skip
 
 
-def commands_of(screen: str) -> list[Command]:
-    """What works on a screen: its own first, then what works everywhere and whose keys it does not take."""
-    own = [each for each in COMMANDS if screen in each.where]
+class Keys:
+    """The keys in force: those of the table, or what a keymap file made of it.
+
+    Args:
+        commands: rows of the table; of two that have one key on a screen, the screen's own goes before what works everywhere.
+    """
+
+    def __init__(self, commands: Sequence[Command] = COMMANDS) -> None:
+        self.commands = tuple(commands)
+        self._on: dict[str, tuple[Command, ...]] = {screen: _on(screen, commands) for screen in SCREENS}
+        self._at = {name: {key: each for each in reversed(found) for key in each.keys} for name, found in self._on.items()}
+
+    def commands_of(self, screen: str) -> tuple[Command, ...]:
+        """What works on a screen: its own first, then what works everywhere, each with the keys that it has there."""
+        return self._on[screen]
+
+    def command_for(self, screen: str, key: str) -> Command | None:
+        """The command of a key on a screen."""
+        return self._at[screen].get(key)
+
+    def named(self, screen: str, name: str) -> Command | None:
+        """The command of a name on a screen."""
+        return next((each for each in self._on[screen] if each.name == name), None)
+
+
+def _on(screen: str, commands: Sequence[Command]) -> tuple[Command, ...]:
+    own = [each for each in commands if screen in each.where]
     taken = {key for each in own for key in each.keys}
-    return own + [each for each in COMMANDS if not each.where and not taken.issuperset(each.keys)]
+    found = own
+    for each in commands:
+        left = tuple(key for key in each.keys if key not in taken)
+        if not each.where and (left or not each.keys):  # whose keys are all taken does the same as what took them
+            found.append(each if left == each.keys else replace(each, keys=left, shown=_shown(each, left)))
+    return tuple(found)
 
 
-def command_for(screen: str, key: str) -> Command | None:
-    """The command of a key on a screen."""
-    return next((each for each in commands_of(screen) if key in each.keys), None)
+def rekeyed(command: Command, keys: Sequence[str]) -> Command:
+    """The command with other keys."""
+    return replace(command, keys=tuple(keys), shown=_shown(command, keys))
+
+
+def _shown(command: Command, keys: Sequence[str]) -> str:
+    if not keys:
+        return "-"
+    return command.shown if keys[0] == command.keys[0] else spelled(keys[0])

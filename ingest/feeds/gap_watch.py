@@ -143,7 +143,8 @@ class GapWatch:
         for key, account in self._accounts.items():
             if len(account.steps) == 1 and account.lost < account.told:
                 late = account.told - account.lost
-                yield Event("info", _name(counted[key]), f"{late:,} numbers that were told as lost came late")
+                name = _name(counted[key])
+                yield Event("info", name, f"{late:,} numbers that were told as lost came late", feed=name)
                 self._close(account, account.lost, held_ns)
 
     def _is_time(self, due: Iterable[Any], certain: Mapping[Any, int], now_ns: int, asked_ns: int) -> bool:
@@ -168,7 +169,7 @@ class GapWatch:
         each = max(1.0, self._numbers / self._packets) if self._packets else 1.0
         verdicts = self._judge.judged(_report(fresh), ledger.since(start), _seconds(start, ledger), each)
         concerned = {_channel(counted[key]) for key in due}
-        yield from _told(verdicts, concerned, [each for each in fresh if each is not None], self._judge.channels)
+        yield from _told(verdicts, concerned, [each for each in fresh if each is not None], self._judge)
 
     @staticmethod
     def _fresh(each: Counters, account: _Account, certain: int, start: Ledger) -> Counters | None:
@@ -207,7 +208,7 @@ class GapWatch:
         rows = ledger.since(line.ledger)
         for each in self._judge.judged(report, rows, _seconds(line.ledger, ledger)):
             if each.facts.get("verdict") in _SILENT and each.facts["line"] == name:
-                yield Event("warn", channel, each.facts["why"])
+                yield Event("warn", channel, each.facts["why"], nic=self._judge.interface(name), feed=channel)
 
 
 def _hold_off_ns(counted: Iterable[Counters]) -> int:
@@ -228,9 +229,7 @@ def _report(fresh: Iterable[Counters | None]) -> RingReport:
     return RingReport("", "", "", "interval", 0.0, (), Followed(streams, channels))
 
 
-def _told(
-    verdicts: Iterable[Verdict], concerned: Container[str], fresh: Sequence[Counters], channels: Mapping[str, str]
-) -> Iterator[Event]:
+def _told(verdicts: Iterable[Verdict], concerned: Container[str], fresh: Sequence[Counters], judge: Judge) -> Iterator[Event]:
     """Events of verdicts. What nobody brought is critical; what the other line brought is not."""
     streams = {each.stream: each for each in fresh if isinstance(each, StreamCounters)}
     nobody = {(each.name, each.scope): each.lost for each in fresh if isinstance(each, ChannelCounters)}
@@ -241,12 +240,14 @@ def _told(
             own = [lost for (place, line), lost in lines.items() if (place, line) == (facts["channel"], facts["line"])]
             missing = sum(lost for place, lost in nobody.items() if _shown(*place) == facts["channel"])
             critical = facts["verdict"] in _BOTH or missing >= max([*own, 1])
-            yield Event("crit" if critical else "warn", facts["channel"], facts["why"])
+            nic = judge.interface(facts["line"] or "")
+            yield Event("crit" if critical else "warn", facts["channel"], facts["why"], nic=nic, feed=facts["channel"])
         elif "stage" in facts:
             stream = streams[facts["stream"]]
             what = f"{stream.lost:,} lost: likely stage {facts['stage']}, {facts['name']} ({facts['where']}): {facts['why']}"
             filled = stream.lost > nobody.get((stream.channel or "", stream.scope), stream.lost)
-            yield Event("warn" if filled and channels.get(stream.channel or "") == "AB" else "crit", stream.stream, what)
+            level = "warn" if filled and judge.channels.get(stream.channel or "") == "AB" else "crit"
+            yield Event(level, stream.stream, what, nic=judge.interface(stream.line), feed=stream.stream)
 
 
 def _channel(each: Counters) -> str:

@@ -124,6 +124,10 @@ class Judge:
         beneath = (each for upper in (first, *others) for each in self._beneath.get(upper, ()))
         return tuple(dict.fromkeys((first, *others, *beneath)))
 
+    def interface(self, line: str) -> str:
+        """What the interface is called now that brings a line; without a line the ring's, where it has only one."""
+        return self._named(line)[0] if line or len(self._interfaces) == 1 else ""
+
     def _named(self, line: str) -> tuple[str, tuple[str, ...]]:
         """The same as names: the line's own interface, and the others."""
         first, *others = (self._names[each] for each in self._way(line))

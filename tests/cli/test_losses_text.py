@@ -6,6 +6,8 @@ import sys
 
 from ingest.sample import LossSample
 from ingest.stages import complete
+from tuner.host.files import HostFiles
+from tuner.host.simulated import Simulation, open_tree, write_tree
 from ui.cli.losses import losses_text, not_visible, now_lost
 
 QUIETCORE = [sys.executable, "-m", "ui.cli.main"]
@@ -50,8 +52,11 @@ def test_hostile_names_are_made_visible():
     assert "\x1b" not in losses_text([row(7, 1, 1.0, "e\x1b[2J")])
 
 
-def test_the_demo_shows_drivers_own_counters():
-    done = subprocess.run([*QUIETCORE, "--demo", "status", "--json"], capture_output=True, text=True, timeout=60)
+def test_a_simulated_host_shows_drivers_own_counters(tmp_path):
+    root = str(tmp_path / "host")
+    write_tree(root)
+    Simulation(open_tree(HostFiles(root))).advance(3600)
+    done = subprocess.run([*QUIETCORE, "--root", root, "status", "--json"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
     seen = {(loss["where"], loss["counter"]): loss for loss in record["losses"] if loss["visible"]}
@@ -60,6 +65,17 @@ def test_the_demo_shows_drivers_own_counters():
     assert seen["eth2", "tx_flow_control_xoff"]["kind"] == "warning"
     assert ("eth2", "aer_dev_correctable") in seen
     assert [queue["packets"] > 0 for queue in record["nics"][0]["queues"]] == [True] * 8
-    text = subprocess.run([*QUIETCORE, "--demo", "status"], capture_output=True, text=True, timeout=60).stdout
+    text = subprocess.run([*QUIETCORE, "--root", root, "status"], capture_output=True, text=True, timeout=60).stdout
     assert "NIC packet buffer" in text
     assert "not visible here: stages 0" in text
+
+
+def test_the_demo_has_lost_nothing_yet_and_its_profile_holds():
+    done = subprocess.run([*QUIETCORE, "--demo", "status", "--json"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    lost = {loss["counter"]: loss["total"] for loss in record["losses"] if loss["where"] == "eth2" and loss["kind"] == "loss"}
+    assert lost["rx_no_dma_resources"] == lost["rx_missed_errors"] == 0
+    assert (record["profile"], record["drift"]) == ("feed-handler", [])
+    assert {core["role"] for core in record["cores"]} == {"housekeeping", "rx", "app", "isolated"}
+    assert min(nic["rx_packets_per_s"] for nic in record["nics"] if nic["physical"]) > 0

@@ -93,6 +93,13 @@ class BootWords(Knob):
         del identity
         inventory.host.syscalls.release_boot_words(undo["drop_in"])
 
+    def on_top(self, wanted: Json, below: Json, saved: Json) -> Json:
+        """These words, and of those below, or staged already, the ones that these do not name."""
+        ours = parse(str(wanted))
+        theirs = parse(str(below) if below is not None else words_of((saved or {}).get("drop_in")))
+        named = {word.name for word in ours}
+        return " ".join(str(word) for word in (*(word for word in theirs if word.name not in named), *ours))
+
     def same(self, left: Json, right: Json) -> bool:
         """The same words, in any order."""
         return {str(word) for word in parse(str(left))} == {str(word) for word in parse(str(right))}

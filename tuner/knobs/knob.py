@@ -119,6 +119,14 @@ class Knob(Protocol):
     def restore(self, inventory: Inventory, identity: str, undo: Json) -> None:
         """Puts back what ``Reading.saved`` held; from any state between, and more than once."""
 
+    def on_top(self, wanted: Json, below: Json, saved: Json) -> Json:
+        """What to want where another wish for it holds already, ``below`` (None: none), and ``saved`` is what is there.
+
+        A wish takes the other's place as a whole, but where one setting holds several things.
+        """
+        del below, saved
+        return wanted
+
     def same(self, left: Json, right: Json) -> bool:
         """Whether two values of ``Reading.now`` mean the same: what drift is told by."""
 

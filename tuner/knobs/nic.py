@@ -149,7 +149,7 @@ def wish_together(
     rows, known = list(wishes), set(there)
     together = {key: wanted for _, _, key, wanted, _ in rows if key in known}
     for knob, identity, key, wanted, setting in rows:
-        options = {"request": f"{group} {nic.identity}", "together": together} if key in known else {}
+        options = {"request": f"{group} {nic.identity}", "together": together, "key": key} if key in known else {}
         request.wish(knob, nic.name, identity, wanted, setting, **options)
 
 

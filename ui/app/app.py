@@ -4,42 +4,38 @@ It only views. Counting, applying and undoing happen elsewhere, since a stalled 
 """
 
 import asyncio
-import contextlib
-import io
 import time
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from textual.app import App, ComposeResult, SystemCommand
-from textual.binding import Binding
-from textual.screen import Screen as TextualScreen
-from textual.widgets import Input
-
+from tuner.host.text import printable
 from ui.app import aside, frame
-from ui.app.ending import Ending, threads_told
 from ui.app.model import Model, ProfilesView, RingView
-from ui.app.remedies import remedy
+from ui.app.remedies import remedy, why_none
 from ui.app.ring_control import RingControl
 from ui.app.runner import Runner
 from ui.app.screens import make_panes
 from ui.app.screens.help import HelpPane
 from ui.app.screens.pane import Pane
+from ui.app.shell import Shell
 from ui.app.source import Source
-from ui.app.terminal import Terminal
 from ui.app.timeline import TimeError, Timeline
 from ui.app.transaction_control import TransactionControl
-from ui.app.widgets.lines import Lines, seg
-from ui.app.widgets.tones import HEAD, TONES
+from ui.app.widgets.lines import seg
+from ui.app.widgets.tones import HEAD
 from ui.filter import FilterError, everything, parse
-from ui.keys import COMMANDS, SCREENS, Command, Screen, command_for, commands_of
+from ui.keymap import Keymap
+from ui.keys import SCREENS, Command, Keys, Screen
+from ui.looks import Looks
+
+if TYPE_CHECKING:
+    from ui.app.palette import Entry
 
 WIDTH, HEIGHT = 80, 24
 RATES_HZ = (1.0, 2.0, 4.0, 10.0)
-THEMES = {"dark": "textual-dark", "light": "textual-light", "ansi": "textual-ansi"}
 
 
-class QuietcoreApp(App[int]):
+class QuietcoreApp(Shell):
     """The app.
 
     Args:
@@ -47,38 +43,34 @@ class QuietcoreApp(App[int]):
         runner: how the engine's commands are run.
         ring: how a packet ring is opened.
         model: who may do what, and where samples come from, in words.
+        keymap: the keys in force, and what is wrong with files that were not taken.
+        looks: the theme to begin with, and whether all is ASCII.
+        places: directories for an export; the first that can be written to is taken.
     """
 
-    CSS = """
-    Screen { layers: base; }
-    #header, #tabs, #footer { height: 1; width: 100%; }
-    #body { height: 1fr; width: 100%; }
-    #prompt { height: 1; width: 100%; border: none; padding: 0; display: none; }
-    """
-    TITLE = "quietcore"
-    AUTO_FOCUS = None  # the prompt is there before it is asked for
-    ENABLE_COMMAND_PALETTE = True
-    COMMAND_PALETTE_BINDING = "ctrl+p"
-    BINDINGS = [  # noqa: RUF012 - Textual's own form
-        Binding(key, f"key('{key}')", show=False, priority=key in ("tab", "enter", "space", "escape"))
-        for key in sorted({key for command in COMMANDS for key in command.keys} - {"ctrl+p"})
-    ]
-
-    def __init__(self, source: Source, runner: Runner, ring: RingControl, model: Model) -> None:
-        super().__init__(driver_class=Terminal)
-        self.source, self.model = source, model
-        self.terminal: Terminal | None = None  # none in a test
+    def __init__(
+        self,
+        source: Source,
+        runner: Runner,
+        ring: RingControl,
+        model: Model,
+        *,
+        keymap: Keymap | None = None,
+        looks: Looks | None = None,
+        places: Sequence[str] = (".", "~"),
+    ) -> None:
+        self.keymap = keymap or Keymap(Keys())
+        super().__init__(self.keymap.keys, looks or Looks())
+        self.source, self.model, self.places = source, model, places
         self.timeline = Timeline(model, source)
         self.ring_view, self.profiles_view = RingView(), ProfilesView()
         self.ring_control = ring
-        self.transactions = TransactionControl(self.profiles_view, runner, self.redraw)
+        self.transactions = TransactionControl(self.profiles_view, runner, self.redraw, self.model.tell)
         self.panes: dict[Screen, Pane] = make_panes(self)
-        self.help = HelpPane(model)
+        self.help = HelpPane(self.keys, self.unavailable)
         self.screen_name: Screen = "overview"
         self.shows_help = False
         self._came_from: list[Screen] = []
-        self._asked = ""  # what the prompt is open for
-        self._header, self._tabs, self._body, self._footer = (Lines(id=name) for name in ("header", "tabs", "body", "footer"))
         self._drawn_s = 0  # the second of the clock that is shown
         self._cpus = ""  # where the collector runs
         self._stale = False  # something is not drawn yet, since the terminal took nothing
@@ -88,37 +80,19 @@ class QuietcoreApp(App[int]):
         """The screen in front."""
         return self.panes[self.screen_name]
 
-    def compose(self) -> ComposeResult:
-        """Header, tabs, the screen, the footer: four widgets, whatever there is to see."""
-        yield from (self._header, self._tabs, self._body, Input(id="prompt"), self._footer)
-
-    def live(self, ending: Ending) -> BaseException | None:
-        """Runs until it is left, or a signal asks for the end; what it failed of, if it failed."""
-        self._failures: list[BaseException] = []
-        self.error_console = Console(file=io.StringIO())  # the toolkit would tell of a failure with all that was in memory
-        ending.asks(lambda status: self._from_outside(self.exit, status))
-        with threads_told(lambda error: self._from_outside(self._thread_failed, error)):
-            self.run()
-        failed = getattr(self, "_exception", None)
-        return self._failures[0] if self._failures else failed if isinstance(failed, BaseException) else None
-
-    def _from_outside(self, what: Callable[[Any], None], about: object) -> None:
-        """In the loop, from a signal handler or a thread; when there is none any more it does not matter."""
-        with contextlib.suppress(RuntimeError, AttributeError):
-            self._loop.call_soon_threadsafe(what, about)
-
-    def _thread_failed(self, error: BaseException) -> None:
-        self._failures.append(error)
-        self.exit(1)
-
     def on_mount(self) -> None:
         """Starts the loop."""
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self.app_resume_signal.subscribe(self, lambda _: self.refresh())
         self._clock = self.set_interval(1 / self.model.refresh_hz, self.tick)
         self.set_focus(None)
         if self.model.kind in ("live", "demo", "files"):
             self.spawn(self.transactions.load())
+        if self.keymap.faults:
+            more = len(self.keymap.faults) - 1
+            self.model.tell(
+                f"{self.keymap.faults[0].told()}{f' and {more} more' if more else ''}: quietcore keys --check", "warn"
+            )
         self.tick()
 
     def on_resize(self) -> None:
@@ -131,7 +105,9 @@ class QuietcoreApp(App[int]):
         if moved and self.terminal is not None:
             self._step_aside()
         self.ring_control.poll(self.ring_view)
-        if moved or self._stale or self.ring_view.running or int(time.time()) != self._drawn_s:
+        if self.transactions.has_news():
+            self.spawn(self.transactions.news())
+        if moved or self._stale or self.ring_view.running or self.profiles_view.busy or int(time.time()) != self._drawn_s:
             self.redraw()
 
     def _step_aside(self) -> None:
@@ -146,7 +122,7 @@ class QuietcoreApp(App[int]):
 
     def redraw(self) -> None:
         """Draws header, tabs, screen and footer; rows that did not change cost nothing. A terminal that hangs is left alone."""
-        if not self.screen_stack or self.screen is not self.screen_stack[0]:
+        if not self.in_front:
             return
         terminal = self.terminal
         self._stale = terminal is not None and not terminal.takes()
@@ -154,19 +130,26 @@ class QuietcoreApp(App[int]):
             return
         self._drawn_s = int(time.time())
         width, height = self.size
-        body = self._body
         if width < WIDTH or height < HEIGHT:
-            body.draw([[seg(f"{width}x{height} is too small: {WIDTH}x{HEIGHT} is needed"[:width], HEAD)]])
-            for each in (self._header, self._tabs, self._footer):
+            self.body.draw([[seg(f"{width}x{height} is too small: {WIDTH}x{HEIGHT} is needed"[:width], HEAD)]])
+            for each in (self.header, self.tabs, self.footer):
                 each.draw([[]])
             return
-        self._header.draw([frame.header(self.model, self.source.ended, self.timeline.where(), width)], terminal)
-        self._tabs.draw([frame.tabs(self.screen_name, self.open_events(), self.profiles_view, self.shows_help)], terminal)
-        room = body.size.height or height - 3
-        body.draw(self.help.lines(width, room) if self.shows_help else self.pane.lines(width, room), terminal)
-        self._footer.draw([frame.footer(self.model, self.screen_name, width)], terminal)
+        room = self.body.size.height or height - 3
+        self.header.draw([frame.header(self.model, self.source.ended, self.timeline.where(), width)], terminal)
+        self.tabs.draw([frame.tabs(self.tab_words(), self.screen_name, self.profiles_view, self.shows_help)], terminal)
+        self.body.draw(self.help.lines(width, room) if self.shows_help else self.pane.lines(width, room), terminal)
+        self.footer.draw([frame.footer(self.model, self.hints(), self.unavailable, width)], terminal)
         if terminal is not None:
             terminal.send(*self.cursor_position)
+
+    def tab_words(self) -> list[tuple[Screen, str]]:
+        """What stands on the tabs."""
+        return frame.tab_words(self.open_events())
+
+    def hints(self) -> list[tuple[Command, str, str]]:
+        """What stands in the footer."""
+        return frame.hints(self.keys.commands_of(self.screen_name), self.size.width)
 
     def spawn(self, work: Coroutine[object, object, None]) -> None:
         """Runs something that takes its time, without holding up the view."""
@@ -178,20 +161,29 @@ class QuietcoreApp(App[int]):
 
     # keys
 
-    async def action_key(self, key: str) -> None:
-        """Any key of the table."""
-        if self._asked and key == "escape":
-            self._close_prompt(keep=False)
-            return
-        command = command_for(self.screen_name, key)
-        if command is not None:
+    async def pressed(self, key: str, character: str | None) -> bool:
+        """Any key: what is typed in the help searches it, everything else is looked up in the table."""
+        command = self.keys.command_for(self.screen_name, key)
+        if self.shows_help and self.help.typed(key, character, command):
+            self.redraw()
+        elif command is not None:
             await self.perform(command)
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While something is typed, keys are letters."""
-        if action == "key" and (self._asked or self.screen is not self.screen_stack[0]):
-            return bool(self._asked) and parameters == ("escape",)
+        else:
+            return False
         return True
+
+    async def clicked(self, x: int, y: int, times: int) -> None:
+        """A tab shows its screen, a hint does what it says, a line takes the cursor; a second click goes into it."""
+        tab, hint = frame.tab_at(self.tab_words(), x), frame.hint_at(self.hints(), x)
+        if y == 1 and tab is not None:
+            self.action_show(tab)
+        elif y == self.size.height - 1 and self.model.message:
+            self.model.tell("")
+        elif y == self.size.height - 1 and hint is not None:
+            await self.perform(hint)
+        elif y > 1 and not self.shows_help and self.pane.click(x, y - 2) and times == 2:
+            self.action_enter()
+        self.redraw()
 
     async def perform(self, command: Command) -> None:
         """What a command does, or why it does not now."""
@@ -211,13 +203,6 @@ class QuietcoreApp(App[int]):
         if command.needs == "past" and self.timeline.past.end == self.timeline.past.first:
             return "no sample yet"
         return ""
-
-    def get_system_commands(self, screen: TextualScreen[object]) -> Iterable[SystemCommand]:
-        """The palette: the table of keys again, by name."""
-        del screen
-        for command in commands_of(self.screen_name):
-            if command.name not in ("palette", "up", "down", "left", "right"):
-                yield SystemCommand(command.title, command.explained, lambda c=command: self.perform(c))
 
     # moving
 
@@ -266,12 +251,14 @@ class QuietcoreApp(App[int]):
 
     def action_help(self) -> None:
         """Shows or hides the help of the screen."""
-        self.help.of = self.screen_name
         self.shows_help = not self.shows_help
+        self.help.open(self.screen_name)
 
     def action_palette(self) -> None:
         """Everything by name."""
-        self.action_command_palette()
+        from ui.app.palette import Palette
+
+        self.push_screen(Palette())
 
     # time
 
@@ -310,56 +297,37 @@ class QuietcoreApp(App[int]):
 
     def action_filter(self) -> None:
         """Asks for a filter, and filters while it is typed."""
-        self._ask("filter", self.pane.filter.text, "filter: core:8-63 rate>10 policy:break eth2")
+        hint = "filter: core:8-63 rate>10 policy:break eth2"
+        self.prompt.ask(hint, self.pane.filter.text, typed=self._filter, left=lambda: self._filter(""))
 
     def action_goto(self) -> None:
         """Asks for a time."""
-        self._ask("goto", "", "time: 10:42:07, -90s, +5m, now")
+        self.prompt.ask("time: 10:42:07, -90s, +5m, now", done=self._goto)
 
-    def _ask(self, what: str, value: str, hint: str) -> None:
-        prompt = self.query_one("#prompt", Input)
-        self._asked, prompt.value, prompt.placeholder, prompt.display = what, value, hint, True
-        prompt.cursor_position = len(value)
-        prompt.focus()
-
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """Filters while it is typed."""
-        if self._asked == "filter":
-            self._filter(event.value)
-            self.redraw()
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """What was typed counts."""
-        if self._asked == "goto":
-            try:
-                self.timeline.goto(event.value)
-            except TimeError as error:
-                self.model.tell(str(error), "warn")
-        self._close_prompt(keep=True)
+    def _goto(self, text: str) -> None:
+        try:
+            self.timeline.goto(text)
+        except TimeError as error:
+            self.model.tell(str(error), "warn")
 
     def _filter(self, text: str) -> None:
         try:
-            self.pane.filter = parse(text) if text.strip() else everything()
+            self.pane.filter = parse(text, self.pane.filter_keys) if text.strip() else everything()
             self.model.tell("")
         except FilterError as error:
             self.model.tell(str(error), "warn")
-
-    def _close_prompt(self, *, keep: bool) -> None:
-        if self._asked == "filter" and not keep:
-            self.pane.filter = everything()
-        self._asked = ""
-        self.query_one("#prompt", Input).display = False
-        self.set_focus(None)
-        self.call_after_refresh(self.redraw)
 
     # the transaction
 
     def action_fix(self) -> None:
         """The plan that ends what the cursor is on, with its line selected."""
         sample = self.model.sample
+        if self.model.kind not in ("live", "demo", "files"):
+            self.model.tell("what is shown is not this host: nothing can be planned for it here", "warn")
+            return
         found = remedy(sample, self.pane.pointed()) if sample is not None else None
         if found is None:
-            self.model.tell("nothing here has a remedy that a profile could set", "warn")
+            self.model.tell(why_none(sample, self.pane.pointed()) if sample is not None else "no sample yet", "warn")
             return
         self.action_show("profiles")
         self.spawn(self.transactions.plan_remedy(found))
@@ -393,33 +361,50 @@ class QuietcoreApp(App[int]):
 
     def action_export(self) -> None:
         """Writes what this screen lists."""
-        self.model.tell("nothing to export yet", "warn")
+        self.spawn(self._export())
+
+    async def _export(self) -> None:
+        from ui.app.export import ExportError, write
+
+        try:
+            # a directory may be far away, and slow
+            path = await asyncio.to_thread(write, self.pane.listing(), self.model.sample, self.pane.filter.text, self.places)
+            self.model.tell(f"wrote {path}.json and .csv")
+        except ExportError as error:
+            self.model.tell(str(error), "warn")
+        self.redraw()
 
     def action_copy(self) -> None:
         """Copies the command line that shows the same."""
         command = self.pane.command()
+        if printable(command, len(command)) != command:
+            self.model.tell("not copied: a name in this command line has control characters", "warn")
+            return
         self.copy_to_clipboard(command)
         self.model.tell(f"copied: {command}")
 
     def action_theme(self) -> None:
         """The next theme."""
-        names = [*THEMES]
-        self.use_theme(names[(names.index(TONES.name) + 1) % len(names)] if TONES.name in names else names[0])
-
-    def use_theme(self, name: str) -> None:
-        """Takes a palette, and Textual's theme that goes with it."""
-        TONES.use(name)
-        self.theme = THEMES.get(name, THEMES["dark"])
+        self.model.tell(f"theme {self.next_theme()}")
 
     # the end
 
+    async def chosen(self, entry: "Entry") -> None:
+        """What was found in the palette."""
+        if entry.command is not None:
+            await self.perform(entry.command)
+        elif entry.goes_to is not None:
+            self.model.tell("")
+            self.go(*entry.goes_to)
+        self.call_after_refresh(self.redraw)
+
     def action_help_quit(self) -> None:
         """Ctrl-C leaves, as everywhere; nothing is lost by it."""
-        self.exit(0)
+        self.exit(0, message=self.transactions.leaving() or None)
 
     async def action_quit(self) -> None:
         """Ends the app. A transaction that waits is undone by its own timer."""
-        self.exit(0)
+        self.exit(0, message=self.transactions.leaving() or None)
 
     async def on_unmount(self) -> None:
         """Ends the children that belong to this screen; an apply and its undo timer are not among them."""

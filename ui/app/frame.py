@@ -1,11 +1,15 @@
 """What stands around every screen: the header with where samples come from and what watching costs, the tabs, the footer."""
 
 import time
+from collections.abc import Callable, Sequence
+
+from rich.cells import cell_len
 
 from ui.app.model import Model, ProfilesView
-from ui.app.widgets.lines import Line, cut, seg
+from ui.app.widgets.lines import Line, cut, fit, seg
+from ui.app.widgets.marks import MARKS
 from ui.app.widgets.tones import BAD, DIM, GOOD, HEAD, NOTE, WARN
-from ui.keys import COMMANDS, SCREENS, commands_of
+from ui.keys import COMMANDS, SCREENS, Command, Screen
 
 WIDE = 130
 
@@ -47,33 +51,61 @@ def header(model: Model, ended: str, where: str, width: int) -> Line:
     return (*cut((seg(left, HEAD),), room), seg(" "), seg(state, tone), seg(right, DIM))
 
 
-def tabs(screen: str, open_events: int, view: ProfilesView, helps: bool) -> Line:
+def tab_words(open_events: int) -> list[tuple[Screen, str]]:
+    """What stands on the tab of each screen."""
+    titles = {each.name: each.title for each in COMMANDS}
+    counts = {"events": f"({open_events})"} if open_events else {}
+    return [(name, f" {place} {titles[name]}{counts.get(name, '')} ") for place, name in enumerate(SCREENS, 1)]
+
+
+def tab_at(words: Sequence[tuple[Screen, str]], x: int) -> Screen | None:
+    """The screen whose tab is at a column."""
+    for name, text in words:
+        if 0 <= x < len(text):
+            return name
+        x -= len(text)
+    return None
+
+
+def tabs(words: Sequence[tuple[Screen, str]], screen: str, view: ProfilesView, helps: bool) -> Line:
     """The screens, and the undo countdown wherever one is."""
     segments = []
-    for place, name in enumerate(SCREENS):
-        title = next(each.title for each in COMMANDS if each.name == name)
-        count = f"({open_events})" if name == "events" and open_events else ""
+    for name, text in words:
         here = name == screen and not helps
-        segments.append(seg(f" {place + 1} {title}{count} ", "cursor" if here else WARN if count else ""))
+        segments.append(seg(text, "cursor" if here else WARN if "(" in text else ""))
     if view.waiting is not None:
-        left = max(0, int(view.deadline - time.monotonic()))
-        segments.append(seg(f" undo in {left // 60}:{left % 60:02} K keep U undo", "warn head"))
+        segments.append(seg(f" undo in {undo_left(view)} K keep U undo", "warn head"))
     return segments
 
 
-def footer(model: Model, screen: str, width: int) -> Line:
-    """The keys that matter most here, or the app's newest word. What does not work now is there, dimmed."""
+def hints(commands: Sequence[Command], width: int) -> list[tuple[Command, str, str]]:
+    """The keys that matter most here, as many as fit, each with its key and its words as they are shown."""
+    found = []
+    for command in sorted((each for each in commands if each.footer and each.keys), key=lambda each: each.footer):
+        key, words = f" {MARKS.key(command.shown)}", f" {command.title} "
+        size = cell_len(key) + len(words)
+        if size <= width:
+            width -= size
+            found.append((command, key, words))
+    return found
+
+
+def hint_at(shown: Sequence[tuple[Command, str, str]], x: int) -> Command | None:
+    """The command whose hint is at a column."""
+    for command, key, words in shown:
+        if 0 <= x < cell_len(key) + len(words):
+            return command
+        x -= cell_len(key) + len(words)
+    return None
+
+
+def footer(model: Model, shown: Sequence[tuple[Command, str, str]], why: Callable[[Command], str], width: int) -> Line:
+    """The hints, or the app's newest word. What does not work now is there, dimmed."""
     if model.message:
-        return cut((seg(f" {model.message}", model.message_tone),), width)
+        return (seg(fit(f" {model.message}", width), model.message_tone),)
     segments = []
-    used = 0
-    for command in sorted((each for each in commands_of(screen) if each.footer), key=lambda each: each.footer):
-        size = len(command.shown) + len(command.title) + 3
-        if used + size > width:
-            continue
-        used += size
-        blocked = command.needs == "root" and not model.may_change
-        segments += [seg(f" {command.shown}", DIM if blocked else HEAD), seg(f" {command.title} ", DIM)]
+    for command, key, words in shown:
+        segments += [seg(key, DIM if why(command) else HEAD), seg(words, DIM)]
     return segments
 
 
@@ -85,4 +117,4 @@ def undo_left(view: ProfilesView) -> str:
     return f"{left // 60}:{left % 60:02}"
 
 
-__all__ = ["WARN", "WIDE", "footer", "header", "state_of", "tabs", "undo_left"]
+__all__ = ["WARN", "WIDE", "footer", "header", "hint_at", "hints", "state_of", "tab_at", "tab_words", "tabs", "undo_left"]

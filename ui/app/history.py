@@ -9,14 +9,17 @@ Where a column stands for several samples, it holds the highest of them, and col
 from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import compress, count
-from operator import attrgetter, is_not
+from itertools import compress, count, repeat
+from operator import attrgetter, is_not, itemgetter
 from typing import TypeVar
 
 from ingest.sample import CoreSample, Sample
+from ui.app.losses import lost_by_place
+from ui.app.nic_past import QUEUE_TOP, NicPast, busy
 from ui.app.policy import METRICS
 from ui.app.widgets.ramp import levels
 
+_FIRST = itemgetter(0)
 T = TypeVar("T", int, float)
 Kept = TypeVar("Kept", bytearray, "array[float]")
 
@@ -65,6 +68,11 @@ class _Band:
             values = array("f", map(max, self.columns.values[place::SAMPLES], values))
         self.columns.write(place, of_levels, values)
 
+    def copy(self, place: int, other: "_Band", former: int) -> None:
+        """Takes the row of a thing over."""
+        here, there = (slice(each * SAMPLES, (each + 1) * SAMPLES) for each in (place, former))
+        self.samples.levels[here], self.samples.values[here] = other.samples.levels[there], other.samples.values[there]
+
     def by(self, each: int, count: int) -> _Ring:
         """The columns of ``each`` samples, of ``count`` that were taken."""
         if each != self.each:
@@ -93,28 +101,41 @@ class History:
         self._bands: dict[str, _Band] = {}
         self._cores: Sequence[CoreSample] = ()
         self._named: dict[tuple[str, str], deque[float]] = {}
+        self._seen: dict[str, dict[int, float]] = {}
+        self._queue_names: list[tuple[str, int]] = []
+        self._queues: dict[tuple[str, int], int] = {}
+        self._busy = _Band(0, QUEUE_TOP)
+        self.nics = NicPast(SAMPLES)
 
     def clear(self) -> None:
         """Forgets everything."""
         self.count = self.hidden = 0
-        self._cpus = ()
+        self._cpus, self._places = (), {}
         self._named.clear()
+        self._seen.clear()
+        self.nics.clear()
         self.generation += 1
 
     def take(self, sample: Sample) -> None:
-        """One more sample; the CPUs of another set begin anew."""
+        """One more sample. A CPU that comes begins with nothing; those that stay keep what they did."""
         cpus = tuple(map(attrgetter("cpu"), sample.cores))
         if cpus != self._cpus:
-            self.clear()
-            self._cpus, self._places = cpus, {cpu: place for place, cpu in enumerate(cpus)}
-            self._bands = {metric.name: _Band(len(cpus), metric.top) for metric in METRICS}
-            self._cores = ()
+            self._seat(cpus)
         if sample.interval_s > 0:
             self.interval_s = sample.interval_s
         self._take_cores(sample.cores)
         for nic in sample.nics:
             self.note("rx", nic.name, nic.rx_packets_per_s)
             self.note("drops", nic.name, nic.drops_per_s)
+        for where, per_s in lost_by_place(sample).items():
+            self.note("lost", where, per_s)
+        self._see(sample)
+        names = [(nic.name, queue.queue) for nic in sample.nics for queue in nic.queues]
+        if names != self._queue_names:
+            self._queue_names, self._queues = names, {name: at for at, name in enumerate(names)}
+            self._busy = _Band(len(names), QUEUE_TOP)
+        self._busy.write(self.count, busy(sample.nics), None)
+        self.nics.take(sample)
         self.count += 1
         self.generation += 1
 
@@ -129,6 +150,28 @@ class History:
             cores, moved = self._cores, None
         for metric in METRICS:
             self._bands[metric.name].write(self.count, list(map(metric.value, cores)), moved)
+
+    def _seat(self, cpus: tuple[int, ...]) -> None:
+        """Other CPUs than before: rows go with those that stay."""
+        bands = {metric.name: _Band(len(cpus), metric.top) for metric in METRICS}
+        for place, cpu in enumerate(cpus):
+            former = self._places.get(cpu)
+            if former is not None:
+                for name, band in bands.items():
+                    band.copy(place, self._bands[name], former)
+        self._cpus, self._places, self._bands = cpus, {cpu: place for place, cpu in enumerate(cpus)}, bands
+        self._cores = ()
+
+    def _see(self, sample: Sample) -> None:
+        """When each row of /proc/interrupts last moved, by CPU."""
+        for irq in sample.irqs:
+            if irq.per_cpu_per_s:
+                seen = self._seen.setdefault(irq.irq, {})
+                seen.update(zip(map(_FIRST, irq.per_cpu_per_s), repeat(sample.time_s), strict=False))
+
+    def seen_s(self, label: str, cpu: int) -> float | None:
+        """The wall clock of the last sample in which a row of /proc/interrupts moved on a CPU; None where none did."""
+        return self._seen.get(label, {}).get(cpu)
 
     def note(self, kind: str, name: str, value: float) -> None:
         """A figure of something that is no core, in the sample that is being taken."""
@@ -166,6 +209,23 @@ class History:
             return []
         shown = list(kept)
         return list(self._columns(shown[: len(shown) - self.hidden] if self.hidden else shown, columns))
+
+    def queue_levels(self, nic: str, queue: int, columns: int) -> bytes:
+        """How busy a receive queue was, as levels, newest last, at most ``columns``."""
+        place = self._queues.get((nic, queue))
+        if place is None:
+            return b""
+        band, each = self._busy, self._each
+        return bytes(self._newest(band.by(each, self.count).levels, band.samples.levels, band.first, place, columns))
+
+    def core_samples(self, cpu: int, metric: str, seconds: float) -> list[float]:
+        """The figures of a core in each sample of so many seconds, newest last."""
+        place, band = self._places.get(cpu), self._bands.get(metric)
+        if place is None or band is None or not self.interval_s:
+            return []
+        end = self.count - self.hidden
+        first = max(0, self.count - SAMPLES, end - max(1, round(seconds / self.interval_s)))
+        return list(_span(band.samples.values, place, first, end))
 
     def _newest(self, kept: Kept, samples: Kept, oldest: int, place: int, columns: int) -> Kept:
         """The last columns of a row that are in view, in order."""

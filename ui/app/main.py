@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ui.app import aside
 from ui.app.ending import Ending
 from ui.cli.ring_sources import ring_words, without_ring
+from ui.looks import Looks, LooksError, looks_of
 
 if TYPE_CHECKING:
     from ui.app.app import QuietcoreApp
@@ -20,12 +21,17 @@ if TYPE_CHECKING:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Runs the app until it is left; its exit status: 0, 1 where it could not run or failed, 128 and the signal that ended it."""
+    """Runs the app until it is left; its exit status: 0, 1 where it could not run, 128 and the signal that ended it."""
     wrong = without_ring(arguments) or without_terminal()
     if wrong:
         sys.stderr.write(f"quietcore: {wrong}\n")
         return 1
-    sys.stdout.write("\x1b[2J\x1b[H quietcore  starting the collector…\r\n")
+    try:
+        looks = looks_of(os.environ, arguments.theme, arguments.ascii)
+    except LooksError as error:
+        sys.stderr.write(f"quietcore: {error}\n")
+        return 1
+    sys.stdout.write(f"\x1b[2J\x1b[H quietcore  starting the collector{'...' if looks.ascii else '…'}\r\n")
     sys.stdout.flush()
     aside.step_aside()
     with _host_options(arguments) as (options, simulated):
@@ -34,21 +40,24 @@ def main(arguments: argparse.Namespace) -> int:
         source = ChildSource(options, "0.5s", ring_words(arguments))  # first: it starts while the rest is loaded
         aside.weigh_less()
         try:
-            return run(lambda: _app(arguments, options, source, simulated), arguments.state)
+            return run(lambda: _app(arguments, looks, options, source, simulated), arguments.state)
         finally:
             source.close()
 
 
-def _app(arguments: argparse.Namespace, options: list[str], source: "Source", simulated: bool) -> "QuietcoreApp":
+def _app(arguments: argparse.Namespace, looks: Looks, options: list[str], source: "Source", simulated: bool) -> "QuietcoreApp":
     from ui.app.app import QuietcoreApp
     from ui.app.model import Model
     from ui.app.ring_control import ChildRing
     from ui.app.runner import ChildRunner
+    from ui.keymap import places as keymap_places
+    from ui.keymap import read_keymap
 
     may_change = simulated or arguments.root is not None or os.geteuid() == 0
     kind = "demo" if simulated else "files" if arguments.root is not None else "live"
     model = Model(kind=kind, may_change=may_change, why_not="" if may_change else "not root")
-    return QuietcoreApp(source, ChildRunner(options), ChildRing([]), model)
+    keymap, places = read_keymap(keymap_places(os.environ)), (".", "~", arguments.state or "/var/lib/quietcore")
+    return QuietcoreApp(source, ChildRunner(options), ChildRing([]), model, looks=looks, keymap=keymap, places=places)
 
 
 def run(make: Callable[[], "QuietcoreApp"], state: str | None) -> int:

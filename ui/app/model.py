@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ingest.sample import Event, Sample
+from tuner.host.text import printable
 from ui.app.history import History
+from ui.app.transaction_view import ProfilesView
 from ui.keys import Screen
 
 HISTORY = 240
@@ -36,7 +38,7 @@ class Model:
 
     def tell(self, words: str, tone: str = "") -> None:
         """A word in the line above the footer."""
-        self.message, self.message_tone = words, tone
+        self.message, self.message_tone = printable(words, 400), tone
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,25 +80,4 @@ class RingView:
     drops: int = 0
 
 
-@dataclass(slots=True)
-class ProfilesView:
-    """Profiles, the plan that was made last, and the transaction on its way."""
-
-    profiles: list[Mapping[str, Any]] = field(default_factory=list)
-    selected: int = 0
-    plan: Mapping[str, Any] = field(default_factory=dict)
-    planned: str = ""
-    scroll: int = 0
-    steps: list[tuple[str, str, str]] = field(default_factory=list)  # (step, state, words)
-    waiting: int | None = None  # the transaction that is to be kept or undone
-    deadline: float = 0.0  # time.monotonic() at which it undoes itself
-    busy: str = ""
-    history: list[Mapping[str, Any]] = field(default_factory=list)
-
-    def step(self, name: str, state: str, words: str = "") -> None:
-        """Sets or adds one step of the flow."""
-        for place, (known, _, _) in enumerate(self.steps):
-            if known == name:
-                self.steps[place] = (name, state, words)
-                return
-        self.steps.append((name, state, words))
+__all__ = ["HISTORY", "Listing", "Model", "Pointed", "ProfilesView", "RingView"]

@@ -4,8 +4,11 @@
 """
 
 import asyncio
+import contextlib
 import json
+import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -45,37 +48,57 @@ class ChildRunner:
     """
 
     def __init__(self, options: Sequence[str]) -> None:
-        self._options = tuple(options)
+        self.options = tuple(options)
+        self._command = (sys.executable, "-I", "-m", "ui.cli.main", *options, "--json")
 
     async def run(self, *arguments: str, progress: Progress | None = None) -> Answer:
-        """See Runner."""
-        try:
-            process = await self._start(arguments)
-        except (OSError, ValueError) as error:  # no memory for another process; a NUL in a name
-            return Answer(1, {"error": printable(f"quietcore {arguments[0]} could not be started: {error}")})
-        words: list[str] = []
+        """See Runner.
 
-        async def listen() -> None:
-            if process.stderr is not None:
-                async for line in process.stderr:
-                    words.append(printable(line.decode("utf-8", "replace").rstrip()))
-                    if progress is not None:
-                        progress(words[-1])
+        By a thread that nobody waits for: asyncio kills the children that it knows when its loop ends, and an apply goes on.
+        """
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Answer] = loop.create_future()
 
-        async def read() -> bytes:
-            return await process.stdout.read() if process.stdout is not None else b""
+        def soon(what: Callable[..., object], *words: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the app is gone
+                loop.call_soon_threadsafe(what, *words)
 
-        out, _ = await asyncio.gather(read(), listen())
-        status = await process.wait()
-        try:
-            record = json.loads(out) if out.strip() else {}
-        except ValueError:
-            record = {}
-        return Answer(status, record if isinstance(record, dict) else {}, tuple(words))
+        def told(line: str) -> None:
+            if progress is not None:
+                soon(progress, line)
 
-    async def _start(self, arguments: Sequence[str]) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-m", "ui.cli.main", *self._options, "--json", *arguments,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            start_new_session=True, limit=1 << 24, preexec_fn=weigh_as_before,
+        def finish(answer: Answer) -> None:
+            if not done.cancelled():
+                done.set_result(answer)
+
+        def work() -> None:
+            soon(finish, _run([*self._command, *arguments], told))
+
+        threading.Thread(target=work, name=f"quietcore {arguments[0]}", daemon=True).start()
+        return await done
+
+
+def _run(command: Sequence[str], told: Progress) -> Answer:
+    """Runs a command in a session of its own, to its end."""
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            preexec_fn=weigh_as_before,  # noqa: PLW1509 - two system calls and nothing of Python's that another thread may hold
         )  # fmt: skip
+    except (OSError, ValueError) as error:  # no memory for another process; a NUL in a name
+        return Answer(1, words=(printable(f"{command[0]}: {error}"),))
+    out: list[bytes] = []
+    words: list[str] = []
+    reader = threading.Thread(target=lambda: out.append(process.stdout.read() if process.stdout else b""), daemon=True)
+    reader.start()
+    if process.stderr is not None:
+        for line in process.stderr:
+            words.append(printable(line.decode("utf-8", "replace").rstrip(), 400))
+            told(words[-1])
+    reader.join()
+    status = process.wait()
+    try:
+        record = json.loads(b"".join(out)) if b"".join(out).strip() else {}
+    except (ValueError, RecursionError):
+        record = {}
+    return Answer(status, record if isinstance(record, dict) else {}, tuple(words))

@@ -14,7 +14,7 @@ from ui.cli.context import Context, open_context
 from ui.cli.durations import duration
 from ui.cli.interrupts import Stopped, noted
 from ui.cli.output import banner, changes_record, changes_text, emit, needs_root, telling
-from ui.cli.plan import add_bind, add_set, make_plan, plan_record, print_plan
+from ui.cli.plan import add_bind, add_picks, add_set, make_plan, plan_record, print_plan
 from ui.cli.telling import unhindered
 from ui.cli.undone import print_undone, undone_records
 
@@ -29,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_bind(parser)
     add_set(parser)
+    add_picks(parser)
     parser.add_argument(
         "--confirm-within",
         metavar="TIME",
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Applies the profile."""
     with open_context(arguments) as context:
         if arguments.dry_run:
-            plan = make_plan(context, arguments.profile, arguments.bind, sets=arguments.sets)
+            plan = _plan(arguments, context)
             if arguments.json:
                 emit(plan_record("apply", plan))
             else:
@@ -94,10 +95,10 @@ def _locked(
             f"transaction {pending.number} ({pending.profile}) waits to be confirmed: "
             f"quietcore confirm {pending.number}, or quietcore rollback {pending.number}"
         )
-    plan = make_plan(context, arguments.profile, arguments.bind, context.host.files.real, arguments.sets)
+    plan = _plan(arguments, context, context.host.files.real)
     for warning in plan.warnings:
         tell(f"note: {warning}")
-    if broken := [c for c in plan.changes if c.state == "failed"]:
+    if broken := [c for c in plan.changes if c.state == "failed" and (c.knob, c.identity) not in plan.left]:
         raise OSError(5, f"{broken[0].knob} on {broken[0].target} cannot be read: {broken[0].error}")
     options = Options(arguments.allow, arguments.confirm_within, arguments.accept_irreversible)
     busy = busy_nics(context.host.files, plan) if arguments.live else {}
@@ -112,6 +113,12 @@ def _locked(
         stopped=stopped,
     )
     return plan, result
+
+
+def _plan(arguments: argparse.Namespace, context: Context, trusted_owner: bool = False) -> Plan:
+    return make_plan(
+        context, arguments.profile, arguments.bind, trusted_owner, arguments.sets, arguments.only, arguments.on_top
+    )
 
 
 def _report(arguments: argparse.Namespace, plan: Plan, result: Result) -> None:

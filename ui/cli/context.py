@@ -76,11 +76,10 @@ def open_context(arguments: argparse.Namespace) -> Iterator[Context]:
         OSError: no host there.
     """
     if arguments.demo and arguments.root is None:
-        from tuner.host.simulated import demo_host
+        from ui.cli.demo import open_demo
 
-        with demo_host() as (host, simulation):
-            root = str(host.files.root)
-            yield Context(host, root, Store(arguments.state or root + STATE, lock_path(root)), simulation)
+        with open_demo(arguments.state) as context:
+            yield context
         return
     host = open_host(arguments.root)
     root = str(host.files.root)

@@ -26,7 +26,8 @@ def run(arguments: argparse.Namespace) -> int:
             return _one(arguments, context)
         transactions = context.store.all()
         if arguments.json:
-            emit({"command": "history", "transactions": [_record(context, t) for t in transactions]})
+            journals = context.store.transactions_directory
+            emit({"command": "history", "journals": journals, "transactions": [_record(context, t) for t in transactions]})
             return 0
         banner(context.host)
         if not transactions:

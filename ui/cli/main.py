@@ -18,6 +18,9 @@ VERSION = "0.1.0"
 COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("ui.cli.status", "one report: cores by role, NICs, losses, conflicts, active profile, drift"),
     "watch": ("ui.cli.watch", "the sample stream: a table, or JSON lines"),
+    "record": ("ui.cli.record", "the sample stream to a file, to be replayed"),
+    "replay": ("ui.cli.replay", "a recording: in the app, as JSON lines, or in a few words"),
+    "view": ("ui.cli.view", "another host's samples, piped in over SSH"),
     "ring": ("ui.cli.ring", "packets of interfaces or of a capture: rate, drops, latency, feeds"),
     "selftest": ("ui.cli.selftest", "a proof in seconds: whether this host's ring loses any of so many packets a second"),
     "profiles": ("ui.cli.profiles", "shipped and local profiles: list, show, check"),
@@ -32,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "history": ("ui.cli.history", "all transactions of this host"),
     "explain": ("ui.cli.explain", "what a knob is, what it is worth, and how it stands here"),
     "simulate": ("ui.cli.simulate", "write a simulated host to try everything on"),
+    "keys": ("ui.cli.keys", "the app's keys, screen by screen, and what is wrong with a keymap file"),
     "completion": ("ui.cli.completion", "a shell's tab completion, to be sourced"),
 }
 
@@ -46,7 +50,8 @@ exit status:
   6  degraded: the rollback left something behind, which is listed
 """
 
-APP_OPTIONS = ("--ring", "--feed", "--feed-file", "--filter")
+APP_OPTIONS = ("--ring", "--feed", "--feed-file", "--filter", "--theme")
+APP_SWITCHES = ("--ascii",)
 
 EPILOG = f"""\
 Without a command: the app on a terminal, the status report elsewhere. The app reads packet rings beside its counters where
@@ -85,10 +90,18 @@ def global_options(parser: argparse.ArgumentParser, default: object = argparse.S
 
 
 def app_options(parser: argparse.ArgumentParser) -> None:
-    """What the app watches beside the counters; ``watch`` has the same options behind its name."""
+    """How the app looks, and what it watches beside the counters; ``watch`` has the latter behind its name, too."""
     from ui.cli.ring_sources import ring_options
+    from ui.looks import THEMES
 
     ring_options(parser, "for the app: ")
+    theme_help = (
+        "for the app: dark, light, ansi (the terminal's own sixteen colours) or mono (none); T goes on to the next "
+        "(default: QUIETCORE_THEME, else by NO_COLOR, TERM and COLORTERM)"
+    )
+    parser.add_argument("--theme", metavar="THEME", choices=THEMES, help=theme_help)
+    ascii_help = "for the app: nothing but ASCII (default: on a console, and where LANG names no UTF-8)"
+    parser.add_argument("--ascii", action="store_true", help=ascii_help)
 
 
 def build_parser(chosen: str | None) -> Parser:
@@ -161,12 +174,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser = build_parser(chosen)
         arguments = parser.parse_args(argv)
         before = argv[: argv.index(chosen)] if chosen is not None else argv
-        of_app = [name for name in APP_OPTIONS if any(word.partition("=")[0] == name for word in before)]
+        of_app = [name for name in (*APP_OPTIONS, *APP_SWITCHES) if any(word.partition("=")[0] == name for word in before)]
         if of_app and arguments.command is not None:
-            parser.error(f"{', '.join(of_app)} before a command: these are the app's; watch and ring have their own behind")
+            parser.error(f"{', '.join(of_app)} before a command: these are the app's; watch and ring have some of them behind")
         if arguments.command is None:
             if of_app and (arguments.json or not (sys.stdin.isatty() and sys.stdout.isatty())):
-                parser.error(f"{', '.join(of_app)}: for the app, which needs a terminal; elsewhere: quietcore watch --ring …")
+                parser.error(
+                    f"{', '.join(of_app)}: for the app, which needs a terminal; elsewhere: quietcore watch, quietcore status"
+                )
             if sys.stdin.isatty() and sys.stdout.isatty() and not arguments.json:
                 return _app(arguments)
             arguments.command = "status"

@@ -3,9 +3,11 @@
 import argparse
 import difflib
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tuner.host.faults import Fault
 from tuner.host.text import printable
+from tuner.picks import Pick, narrowed, pick
 from tuner.plan import Plan, build
 from tuner.profile import Profile, ProfileError
 from tuner.profile_files import load_for_host
@@ -20,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_bind(parser)
     add_set(parser)
+    add_picks(parser)
     parser.add_argument("--all", action="store_true", help="list every setting, those that are as wanted too")
     parser.epilog = "Reads and never writes. Exit status 0: as wanted; 2: differs; 3: as wanted but for a reboot."
 
@@ -32,7 +35,8 @@ def add_bind(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         type=binding,
-        help="which NIC a part of the profile is, as feed=eth2; else [bind] in /etc/quietcore/host.toml says",
+        help="which NIC a part of the profile is, as feed=eth2; else [bind] in /etc/quietcore/host.toml says. A part that "
+        "only --set speaks of may be named here, too",
     )
 
 
@@ -49,6 +53,33 @@ def add_set(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_picks(parser: argparse.ArgumentParser) -> None:
+    """``--only`` and ``--on-top``, as plan and apply have them."""
+    parser.add_argument(
+        "--only",
+        metavar="KNOB@TARGET",
+        action="append",
+        default=[],
+        type=picked,
+        help="of what differs, change this alone (may be repeated), as nic.rings.rx@eth2; what is as wanted already stays part "
+        "of the transaction, what differs besides is left out of it",
+    )
+    parser.add_argument(
+        "--on-top",
+        action="store_true",
+        help="on top of what holds the host: its settings stay wanted as they were applied, those of PROFILE replace or join "
+        "them; `observe --on-top` is what is applied, once more",
+    )
+
+
+def picked(text: str) -> Pick:
+    """``nic.rings.rx@eth2`` as a pick."""
+    try:
+        return pick(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def binding(text: str) -> tuple[str, str]:
     """``feed=eth2`` as a pair."""
     part, equals, nic = text.partition("=")
@@ -58,21 +89,43 @@ def binding(text: str) -> tuple[str, str]:
 
 
 def make_plan(
-    context: Context, name: str, bindings: list[tuple[str, str]], trusted_owner: bool = False, sets: Sequence[str] = ()
+    context: Context,
+    name: str,
+    bindings: list[tuple[str, str]],
+    trusted_owner: bool = False,
+    sets: Sequence[str] = (),
+    picks: Sequence[Pick] = (),
+    on_top: bool = False,
 ) -> Plan:
     """The plan of a profile on this host, with what the host's overlay, ``--set`` and earlier transactions say of it.
+
+    Args:
+        context: the host and its state.
+        name: the profile's, or its path.
+        bindings: of ``--bind``.
+        trusted_owner: whether its file must belong to who may change the host.
+        sets: of ``--set``.
+        picks: of ``--only``.
+        on_top: whether what is applied stays wanted below it.
 
     Raises:
         ProfileError: everything that is wrong with the profile, or with it on this host.
     """
-    profile, bound = load_for_host(context.host.files, name, sets, trusted_owner)
+    profile, bound = load_for_host(context.host.files, name, sets, trusted_owner, [part for part, _ in bindings])
     _check_parts(profile, bindings)
     bound |= dict(bindings)
     try:
         managed = context.store.kernel_managed(context.host.syscalls.boot_id())
     except PermissionError:
         managed = frozenset()
-    return build(context.inventory, profile, bound, managed)
+    plan = build(context.inventory, profile, bound, managed)
+    held = context.active() if on_top else None
+    if on_top and held is None and context.state_is_hidden:
+        note = f"this user may not read {context.store.directory}: planned as if nothing were applied"
+        plan = replace(plan, warnings=(*plan.warnings, printable(note)))
+    if picks or on_top:
+        plan = narrowed(plan, context.inventory, picks, on_top, held, managed)
+    return plan
 
 
 def _check_parts(profile: Profile, bindings: list[tuple[str, str]]) -> None:
@@ -92,7 +145,9 @@ def _check_parts(profile: Profile, bindings: list[tuple[str, str]]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints the plan."""
     with open_context(arguments) as context:
-        plan = make_plan(context, arguments.profile, arguments.bind, sets=arguments.sets)
+        plan = make_plan(
+            context, arguments.profile, arguments.bind, sets=arguments.sets, picks=arguments.only, on_top=arguments.on_top
+        )
         for warning in plan.warnings:
             say(f"note: {warning}")
         for conflict in plan.conflicts:

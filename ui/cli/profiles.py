@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from typing import Any
 
 from tuner.host.text import printable
 from tuner.language.lines import located
@@ -9,6 +10,7 @@ from tuner.profile import ProfileError
 from tuner.profile_files import HOST_OVERLAY, available, check_overlay, is_overlay, load, locate, read_document
 from ui.cli.context import Context, open_context
 from ui.cli.output import emit, say
+from ui.cli.plan import make_plan
 from ui.cli.table import table
 
 
@@ -18,6 +20,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions")
     listing = actions.add_parser("list", help="all profiles that can be named (the default)")
+    listing.add_argument(
+        "--changes", action="store_true", help="also plan each of them, and tell how many settings it would change here"
+    )
     show = actions.add_parser("show", help="the text of a profile")
     show.add_argument("name", metavar="NAME")
     check = actions.add_parser("check", help="everything that is wrong with a file, at once")
@@ -47,27 +52,40 @@ def run(arguments: argparse.Namespace) -> int:
             case "check":
                 return _check(context, arguments.file, arguments.json)
             case _:
-                return _list(context, arguments.json)
+                return _list(context, arguments.json, getattr(arguments, "changes", False))
 
 
-def _list(context: Context, as_json: bool) -> int:
+def _list(context: Context, as_json: bool, changes: bool) -> int:
     active = context.active_profile()
-    found = []
+    found: list[dict[str, Any]] = []
     for name, where in available(context.host.files).items():
+        parts: list[str] = []
         try:
-            summary, faults = load(context.host.files, name).summary, 0
+            profile = load(context.host.files, name)
+            summary, faults, parts = profile.summary, 0, list(profile.texts("bind"))
         except ProfileError as error:
             summary, faults = "", len(error.faults)
-        found.append({"name": name, "where": where, "summary": summary, "faults": faults, "active": name == active})
+        row = {"name": name, "where": where, "summary": summary, "faults": faults, "active": name == active, "parts": parts}
+        found.append(row | (_changes(context, name) if changes else {}))
     if as_json:
         emit({"command": "profiles", "profiles": found})
         return 0
-    rows = [
-        ("*" if p["active"] else "", str(p["name"]), str(p["where"]), str(p["summary"]) or f"{p['faults']} faults: check it")
-        for p in found
-    ]
-    print(table(("", "profile", "is", "for"), rows))
+    print(table(("", "profile", "is", *(("changes",) if changes else ()), "for"), [_row(each, changes) for each in found]))
     return 0
+
+
+def _row(found: dict[str, Any], changes: bool) -> tuple[str, ...]:
+    count = "-" if found.get("changes") is None else str(found["changes"])
+    told = str(found["summary"]) or f"{found['faults']} faults: check it"
+    return ("*" if found["active"] else "", found["name"], found["where"], *((count,) if changes else ()), told)
+
+
+def _changes(context: Context, name: str) -> dict[str, Any]:
+    """How many settings a profile would change here; None and the reason where it cannot be planned."""
+    try:
+        return {"changes": len(make_plan(context, name, []).differing), "problem": ""}
+    except ProfileError as error:
+        return {"changes": None, "problem": printable(str(error), 400)}
 
 
 def _show(context: Context, name: str, as_json: bool) -> int:

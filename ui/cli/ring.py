@@ -12,6 +12,7 @@ from ui.cli.output import emit, say
 from ui.cli.reading import stopped_by_signals, undisturbed
 from ui.cli.ring_sources import feed_options, filter_of, following_of, sources_of, told
 from ui.cli.ring_text import filter_words, interval_text, report_text
+from ui.cli.sizes import number, size
 
 if TYPE_CHECKING:
     from ingest.feeds.witness import Witness
@@ -144,7 +145,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--write", metavar="FILE", help="also write the packets to a new pcapng file; see below")
     parser.add_argument("--write-packets", metavar="N", type=_packets, help="stop writing after N packets (default: no limit)")
     parser.add_argument(
-        "--write-bytes", metavar="SIZE", type=_bytes, help="stop writing before the file is longer, as 500M (default: 1G)"
+        "--write-bytes", metavar="SIZE", type=size, help="stop writing before the file is longer, as 500M (default: 1G)"
     )
     parser.epilog = EPILOG
 
@@ -157,23 +158,11 @@ def _cpus(text: str) -> tuple[int, ...]:
 
 
 def _rings(text: str) -> int:
-    return _number(text, 1, 256, "a number of rings from 1 to 256")
+    return number(text, 1, 256, "a number of rings from 1 to 256")
 
 
 def _packets(text: str) -> int:
-    return _number(text, 1, 99_999_999, "a number of packets from 1 to 99999999")
-
-
-def _bytes(text: str) -> int:
-    """A size: bytes, or with K, M, G or T (powers of 1024)."""
-    digits, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in tuple("KMGT") else (text, "")
-    return _number(digits, 1, 99_999_999, "a size, as 500M or 2G") << 10 * (" KMGT".index(unit) if unit else 0)
-
-
-def _number(text: str, lowest: int, highest: int, what: str) -> int:
-    if text.isascii() and text.isdigit() and len(text) < 9 and lowest <= int(text) <= highest:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text[:40]!r} is not {what}")
+    return number(text, 1, 99_999_999, "a number of packets from 1 to 99999999")
 
 
 def run(arguments: argparse.Namespace) -> int:

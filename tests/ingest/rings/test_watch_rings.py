@@ -97,6 +97,9 @@ def test_each_loss_of_a_morning_is_told_while_it_happens_and_the_sums_are_exact(
     assert what.startswith(f"{dropped} lost: likely stage 21, packet ring (qcinto): PACKET_STATISTICS tp_drops on qcinto")
     assert [each[:2] for each in watch.events[told:]] == [("warn", "itch"), ("warn", STREAMS["A"])]
     assert "of qcinto moved: this host dropped them" in watch.events[told][2]
+    lost = next(each for each in watch.alerts if "stage 21" in each[2])
+    assert lost[:2] == ("warn", "qcinto")
+    assert "packets lost" in lost[2]
 
     sample = watch.has_all(sum(lines.sent.values()))
     lost_a, lost_b = 50 + 30 + dropped, 30

@@ -32,6 +32,7 @@ class WatchProcess:
         )
         self.samples: list[dict[str, Any]] = []
         self.events: list[tuple[str, str, str]] = []
+        self.alerts: list[tuple[str, str, str]] = []
         self.sums: Counter[tuple[Any, ...]] = Counter()
         self.next()
 
@@ -40,7 +41,9 @@ class WatchProcess:
         assert line, self.process.stderr.read()
         sample: dict[str, Any] = json.loads(line)
         self.samples.append(sample)
-        self.events += [(each["level"], each["where"], each["what"]) for each in sample["events"]]
+        for each in sample["events"]:  # what has an onset and an end is an alert; here it is about verdicts
+            told = self.alerts if each["key"] else self.events
+            told.append((each["level"], each["where"], each["what"]))
         for row in sample["losses"]:
             if row["stage"] in (21, 26) and row["visible"]:
                 self.sums[row["stage"], row["where"], row["counter"]] += row["per_s"] * sample["interval_s"]

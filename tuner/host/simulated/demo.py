@@ -19,26 +19,37 @@ PAST_S = 3600.0
 
 
 @contextmanager
-def demo_host() -> Iterator[tuple[Host, Simulation]]:
-    """A simulated host of the default size that has lived for an hour, and its life.
+def demo_place() -> Iterator[str]:
+    """A directory of our own that is gone afterwards, also after an exception or SIGTERM.
 
-    Its files are gone afterwards, also after an exception or SIGTERM. They lie in memory where the machine has /dev/shm: they
-    are rewritten at every tick, and the disk of a trading host has other things to do.
+    It lies in memory where the machine has /dev/shm: a host that lives there is rewritten at every tick, and the disk of a
+    trading host has other things to do.
+
+    Raises:
+        OSError: there is no place for it.
+    """
+    place = _MEMORY if os.path.isdir(_MEMORY) and os.access(_MEMORY, os.W_OK | os.X_OK) else None
+    with _terminated_as_exit():
+        directory = tempfile.mkdtemp(prefix=f"quietcore-demo-{os.getpid()}-", dir=place)
+        try:
+            yield directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def demo_host() -> Iterator[tuple[Host, Simulation]]:
+    """A simulated host of the default size, as its distribution left it, that has lived for an hour; and its life.
 
     Raises:
         OSError: there is no place for 25 MB of files.
     """
-    place = _MEMORY if os.path.isdir(_MEMORY) and os.access(_MEMORY, os.W_OK | os.X_OK) else None
-    with _terminated_as_exit():
-        directory = tempfile.mkdtemp(prefix="quietcore-demo-", dir=place)
-        try:
-            write_tree(directory)
-            host = open_host(directory)
-            simulation = Simulation(host)
-            simulation.advance(PAST_S)
-            yield host, simulation
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
+    with demo_place() as directory:
+        write_tree(directory)
+        host = open_host(directory)
+        simulation = Simulation(host)
+        simulation.advance(PAST_S)
+        yield host, simulation
 
 
 @contextmanager

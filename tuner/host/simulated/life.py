@@ -16,7 +16,7 @@ from tuner.host.host import Host
 from tuner.host.simulated import counters
 from tuner.host.simulated.cgroups import ROOT
 from tuner.host.simulated.documents import Document, change_document, read_document
-from tuner.host.simulated.load import Events, Load, Placement
+from tuner.host.simulated.load import ORDINARY, Events, Load, Placement, Weather
 from tuner.host.simulated.shape import USER_HZ, ShapeError, interrupts, nics, pick, read_shape
 from tuner.host.simulated.tree import BOOT_TIME
 from tuner.host.simulated.tree_devices import STATISTICS
@@ -29,6 +29,9 @@ _IRQ_NS, _PACKET_NS = 900, 1400
 
 class Simulation:
     """The life of a simulated host, going on from the counters that its files hold.
+
+    Attributes:
+        weather: what goes on besides its settings, from the next tick on.
 
     Raises:
         ShapeError: the host is no simulated one.
@@ -56,6 +59,7 @@ class Simulation:
         self._threads_seen: tuple[object, ...] = ()
         self._spinning: CpuSet = frozenset()
         self._absent: frozenset[str] = frozenset()  # interrupts that fewer channels left out
+        self.weather: Weather = ORDINARY
         self._load = Load(shape, f"{shape.seed}/{self._uptime_s}")
 
     def _load_counters(self) -> None:
@@ -77,7 +81,7 @@ class Simulation:
         """
         if not (math.isfinite(seconds) and 0 < seconds <= MAX_SECONDS):
             raise ValueError(f"{seconds!r} s cannot pass: more than 0, up to {MAX_SECONDS:.0f}")
-        events = self._load.tick(self._placement(), seconds)
+        events = self._load.tick(self._placement(), seconds, self.weather)
         self._uptime_s += seconds
         self._count(events, seconds)
         self._write()

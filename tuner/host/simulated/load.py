@@ -6,6 +6,7 @@ settings: packets are counted where their queue's interrupt goes, an isolated co
 
 import random
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tuner.host.cpulist import CpuSet
@@ -14,9 +15,11 @@ from tuner.host.simulated.shape import HZ, PciFunction, Shape, nics, pci_functio
 FRAME_BYTES = 210  # of a packet of market data, on average
 _SKB_BYTES = 768  # what a small packet takes of a socket's buffer (truesize)
 _FEED_PACKETS = (180_000, 60_000, 20_000)  # per second: the first NIC, the second, each other
+_MANAGEMENT_PACKETS = 240
 _BURSTS_PER_S = 0.05  # of each queue
 _BURST_S = (0.005, 0.06)  # how many seconds' worth of packets come at once
 _BURST_MAX = 3800  # packets; the largest ring holds that
+_BURST_QUEUE = 2  # the one that a burst of the weather hits
 _MAX_BURSTS = 1000  # looked at one by one in a tick, however long it is
 
 
@@ -32,6 +35,28 @@ class Placement:
     pause_tx: dict[str, bool]  # whether the NIC may hold back the switch
     rmem_max: int
     budget: int  # net.core.netdev_budget
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """What goes on besides the settings. The ordinary: bursts at any time, by chance.
+
+    Attributes:
+        chance: whether queues are hit by bursts at random.
+        packets_per_s: NIC -> what it receives, where that is not the ordinary.
+        bursts: NIC -> packets of each burst of this tick; all hit one queue of it.
+        disk_admin_per_s: interrupts of the first disk's vector 0, wherever its affinity leads them.
+        wakes_per_s: inter-processor interrupts that these bring to the same CPU, where it is an isolated one.
+    """
+
+    chance: bool = True
+    packets_per_s: Mapping[str, float] = field(default_factory=dict)
+    bursts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    disk_admin_per_s: float = 0.0
+    wakes_per_s: float = 0.0
+
+
+ORDINARY = Weather()
 
 
 @dataclass(slots=True)
@@ -61,7 +86,7 @@ class Load:
         self._disk = next(f for f in pci_functions(shape) if f.driver == "nvme")
         self._controllers = [f for f in pci_functions(shape) if f.driver in ("ahci", "xhci_hcd")]
 
-    def tick(self, placement: Placement, seconds: float) -> Events:
+    def tick(self, placement: Placement, seconds: float, weather: Weather = ORDINARY) -> Events:
         """The events of the next ``seconds``."""
         events = Events()
         for cpu in range(self._shape.cpus):
@@ -70,10 +95,11 @@ class Load:
             else:
                 self._general_cpu(events, cpu, cpu in placement.spinning, seconds)
         self._disks(events, placement, seconds)
+        self._disk_admin(events, placement, weather, seconds)
         for index, nic in enumerate(self._nics):
-            packets = float(_FEED_PACKETS[min(index, 2)])
-            self._receive(events, placement, nic, packets, seconds)
-            self._transmit(events, nic, 1500.0, seconds)
+            usual = float(_FEED_PACKETS[min(index, 2)] if nic.driver == "ixgbe" else _MANAGEMENT_PACKETS)
+            self._receive(events, placement, nic, weather.packets_per_s.get(nic.name, usual), seconds, weather)
+            self._transmit(events, nic, 1500.0 if nic.driver == "ixgbe" else 200.0, seconds)
         return events
 
     def _whole(self, kind: str, where: str | int, amount: float) -> int:
@@ -117,7 +143,21 @@ class Load:
                 cpu = placement.irq_cpu.get(number, 0)
                 events.interrupts[str(number), cpu] += self._whole("controller", number, 1.5 * seconds)
 
-    def _receive(self, events: Events, placement: Placement, nic: PciFunction, rate: float, seconds: float) -> None:
+    def _disk_admin(self, events: Events, placement: Placement, weather: Weather, seconds: float) -> None:
+        """Vector 0 of an NVMe disk, the admin queue's: not managed by the kernel (drivers/nvme/host/pci.c, pre_vectors)."""
+        number = self._disk.irqs[0]
+        cpu = placement.irq_cpu.get(number)
+        if cpu is None or not weather.disk_admin_per_s:
+            return
+        count = self._whole("admin", number, weather.disk_admin_per_s * seconds)
+        events.interrupts[str(number), cpu] += count
+        events.softirqs["BLOCK", cpu] += count
+        if cpu in placement.isolated:
+            events.interrupts["RES", cpu] += self._whole("wake", cpu, weather.wakes_per_s * seconds)
+
+    def _receive(
+        self, events: Events, placement: Placement, nic: PciFunction, rate: float, seconds: float, weather: Weather
+    ) -> None:
         # RSS spreads a few large flows badly
         weights = [1 + queue * 7 % 5 / 4 for queue in range(min(nic.queues, placement.queues.get(nic.name) or nic.queues))]
         first = nic.first_irq + nic.vectors.index(f"{nic.name}-TxRx-0")
@@ -125,7 +165,11 @@ class Load:
         for queue, weight in enumerate(weights):
             number = first + queue
             packets = self._whole("packets", number, swell * weight / sum(weights))
-            lost = self._bursts(events, placement, nic, packets / seconds, seconds) if nic.driver == "ixgbe" else 0
+            chance = weather.chance and nic.driver == "ixgbe"
+            lost = self._overrun(events, placement, nic, self._drawn(packets / seconds, seconds)) if chance else 0
+            if queue == _BURST_QUEUE % len(weights) and (bursts := weather.bursts.get(nic.name)):
+                packets += sum(bursts)
+                lost += self._overrun(events, placement, nic, bursts)
             arrived = max(0, packets - lost)
             cpu = placement.irq_cpu.get(number, 0)
             fired = self._whole("fired", number, min(0.6 * arrived, 8000 * seconds + 0.1 * arrived))
@@ -146,18 +190,22 @@ class Load:
             events.protocol["Ip/InReceives"] += arrived
             events.protocol["Ip/InDelivers"] += arrived
 
-    def _bursts(self, events: Events, placement: Placement, nic: PciFunction, rate: float, seconds: float) -> int:
+    def _drawn(self, rate: float, seconds: float) -> list[int]:
+        """The bursts that chance has in store for a queue: packets of each."""
+        expected = _BURSTS_PER_S * seconds
+        count = int(expected) + (self._random.random() < expected % 1)
+        return [min(_BURST_MAX, int(self._random.uniform(*_BURST_S) * rate)) for _ in range(min(count, _MAX_BURSTS))]
+
+    @staticmethod
+    def _overrun(events: Events, placement: Placement, nic: PciFunction, bursts: Iterable[int]) -> int:
         """The packets that a queue lost: of each burst what is more than its ring holds.
 
         With pause on, ixgbe lets its packet buffer run over (rx_missed_errors) and holds back the switch; without, it drops for
         want of descriptors (rx_no_dma_resources), which the kernel's own statistics do not show.
         """
-        expected = _BURSTS_PER_S * seconds
-        count = int(expected) + (self._random.random() < expected % 1)
         ring = placement.rx_ring.get(nic.name, 0)
         lost = overflow = 0
-        for _ in range(min(count, _MAX_BURSTS)):
-            burst = min(_BURST_MAX, int(self._random.uniform(*_BURST_S) * rate))
+        for burst in bursts:
             lost += max(0, burst - ring)
             overflow += max(0, min(burst, ring) // 8 - placement.rmem_max // _SKB_BYTES)
         if placement.pause_tx.get(nic.name, False):

@@ -30,6 +30,8 @@ class ShapeError(ValueError):
 class Shape:
     """The size of a host: ``cores`` are physical cores per node, ``smt`` threads per core, ``queues`` receive queues a NIC.
 
+    ``management``: 1 where it is reached over a NIC besides (eth0), 0 where over its console.
+
     Raises:
         ShapeError: a number out of bounds.
     """
@@ -40,6 +42,7 @@ class Shape:
     nics: int = 2
     queues: int = 8
     seed: int = 1
+    management: int = 0
 
     def __post_init__(self) -> None:
         for name, low, high in _BOUNDS:
@@ -86,6 +89,7 @@ _BOUNDS = (
     ("nics", 0, 16),
     ("queues", 1, 128),
     ("seed", 0, 2**31),
+    ("management", 0, 1),
 )
 
 
@@ -150,6 +154,7 @@ class Interrupt:
 _LEGACY = ((0, "timer", 2), (1, "i8042", 1), (4, "ttyS0", 4), (8, "rtc0", 8), (9, "acpi", 9))
 _FIRST_MSI = 24
 NVME_QUEUES = 16
+MANAGEMENT_QUEUES = 4
 
 
 def pci_functions(shape: Shape) -> tuple[PciFunction, ...]:
@@ -190,11 +195,14 @@ def pci_functions(shape: Shape) -> tuple[PciFunction, ...]:
         name = f"eth{i + 2}"
         vectors = (*(f"{name}-TxRx-{queue}" for queue in range(shape.queues)), name)
         add(name, "ixgbe", ("0x8086", "0x1563", "0x020000"), vectors, i % shape.nodes, i + 2, 10000)
+    if shape.management:  # last: what stands before it is the same with and without it
+        vectors = ("eth0", *(f"eth0-TxRx-{queue}" for queue in range(MANAGEMENT_QUEUES)))
+        add("eth0", "igb", ("0x8086", "0x1521", "0x020000"), vectors, 0, shape.nics + 2, 1000)
     return tuple(found)
 
 
 def nics(shape: Shape) -> tuple[PciFunction, ...]:
-    """The network interfaces, from eth2 on: the host is reached over its console, and no route leaves by them."""
+    """The network interfaces, those of the feeds from eth2 on first; no route leaves by these."""
     return tuple(f for f in pci_functions(shape) if f.nic)
 
 

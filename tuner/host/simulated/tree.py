@@ -25,6 +25,7 @@ def write_tree(
     nics: int = 2,
     queues: int = 8,
     seed: int = 1,
+    management: int = 0,
 ) -> Shape:
     """Writes a simulated host into ``directory``, which is made where it is missing. The same arguments give the same bytes.
 
@@ -36,13 +37,14 @@ def write_tree(
         nics: NICs (eth2, eth3, …).
         queues: receive queues of each feed NIC.
         seed: of the life that the host may lead.
+        management: 1: with a NIC more, eth0, by which the default route leaves.
 
     Raises:
         ShapeError: a size out of bounds; nothing was written.
         FileExistsError: the directory holds something already; nothing was written.
         OSError: it cannot be written.
     """
-    shape = Shape(nodes=nodes, cores=cores, smt=smt, nics=nics, queues=queues, seed=seed)
+    shape = Shape(nodes=nodes, cores=cores, smt=smt, nics=nics, queues=queues, seed=seed, management=management)
     root = Path(directory)
     made = not root.exists()
     root.mkdir(parents=True, exist_ok=True)
@@ -127,7 +129,7 @@ def _write_texts(tree: TreeWriter, shape: Shape) -> None:
         "/proc/uptime": "0.00 0.00\n",
         "/proc/loadavg": "1.00 1.00 1.00 2/400 4242\n",
         "/proc/meminfo": "".join(meminfo),
-        "/proc/net/route": tree_devices.routes(),
+        "/proc/net/route": tree_devices.routes(shape),
         "/proc/net/igmp": tree_devices.memberships(shape),
         "/proc/mounts": "proc /proc proc rw 0 0\nsysfs /sys sysfs rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw,nsdelegate 0 0\n",
     }

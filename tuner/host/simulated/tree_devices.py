@@ -261,18 +261,21 @@ def ethtool_document(function: PciFunction) -> dict[str, object]:
     }
 
 
-def routes() -> str:
-    """The content of /proc/net/route: no route leaves by a NIC that takes a feed."""
+def routes(shape: Shape) -> str:
+    """The content of /proc/net/route: no route leaves by a NIC that takes a feed, the default one by that for management."""
     head = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT"
-    return f"{head:<127}\n"
+    lines = [head]
+    if shape.management:
+        lines.append("eth0\t00000000\t0100000A\t0003\t0\t0\t0\t00000000\t0\t0\t0")
+    return "".join(f"{line:<127}\n" for line in lines)
 
 
 def memberships(shape: Shape) -> str:
-    """The content of /proc/net/igmp: each NIC has joined two groups besides the one of all hosts."""
+    """The content of /proc/net/igmp: each NIC of a feed has joined two groups besides the one of all hosts."""
     lines = ["Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n"]
     for name, ifindex, groups in [
         ("lo", 1, ()),
-        *((n.name, n.ifindex, ("0101FDEF", "0201FDEF")) for n in nics(shape)),
+        *((n.name, n.ifindex, ("0101FDEF", "0201FDEF") if n.name != "eth0" else ()) for n in nics(shape)),
     ]:
         lines.append(f"{ifindex}\t{name:<10}: {len(groups) + 1:>5}      V3\n")
         lines += [f"\t\t\t\t{group} {1:>5} 0:00000000\t\t0\n" for group in (*groups, "010000E0")]

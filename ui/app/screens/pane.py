@@ -1,10 +1,10 @@
 """What every screen is: something that turns the model into lines, has a cursor, and can say what the cursor is on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ui.app.model import Listing, Model, Pointed
 from ui.app.widgets.lines import Line, seg
-from ui.app.widgets.table import LiveTable
+from ui.app.widgets.table import LiveTable, Row
 from ui.app.widgets.tones import DIM
 from ui.filter import Filter, everything
 from ui.keys import Screen
@@ -18,11 +18,13 @@ class Pane:
     """
 
     name: Screen
+    filter_keys: Sequence[str] = ()  # the names that its rows have, for a filter to be checked against
 
     def __init__(self, model: Model) -> None:
         self.model = model
         self.filter: Filter = everything()
         self.zoomed = False
+        self._shown: list[Line] = []
 
     # drawing
 
@@ -30,11 +32,17 @@ class Pane:
         """The whole screen: ``height`` lines of at most ``width`` cells."""
         if self.model.sample is None:
             return [(seg(" waiting for the first sample", DIM),)]
-        return self.draw(width, height)[:height]
+        self._shown = self.draw(width, height)[:height]
+        return self._shown
 
     def draw(self, width: int, height: int) -> list[Line]:
         """The screen where there is a sample."""
         raise NotImplementedError
+
+    def kept(self) -> Callable[[Row], bool] | None:
+        """Which rows the filter lets stay, for ``LiveTable.take``; None for all."""
+        matches = self.filter.matches
+        return (lambda row: matches(row.values)) if self.filter.text else None
 
     # the cursor
 
@@ -47,6 +55,12 @@ class Pane:
         del columns
         for table in self.tables()[:1]:
             table.move(rows)
+
+    def click(self, x: int, y: int) -> bool:
+        """Puts the cursor on the row of a table that is drawn at a cell of the screen; False where there is none."""
+        del x
+        line = self._shown[y] if 0 <= y < len(self._shown) else ()
+        return any(table.click(line) for table in self.tables())
 
     def pointed(self) -> Pointed:
         """What the cursor is on."""

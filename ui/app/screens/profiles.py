@@ -1,28 +1,25 @@
 """Profiles: plan, apply, verify, keep or undo. The engine runs in processes of its own; this draws what they say."""
 
-import textwrap
-import time
+import itertools
+import shlex
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from ui.app.model import Model, ProfilesView
+from ui.app.model import Listing, Model, Pointed
+from ui.app.screens import profiles_plan as plan
+from ui.app.screens import profiles_steps as steps
 from ui.app.screens.pane import Pane
-from ui.app.transaction_control import TransactionControl
-from ui.app.widgets.columns import CURSOR, DIM, HEAD, Column, Row, beside, fit, rule, window
-from ui.app.widgets.lines import Line, seg
-from ui.app.widgets.tones import BAD, WARN
+from ui.app.transaction_control import CONFIRM_WITHIN_S, TransactionControl
+from ui.app.transaction_view import PlanLine, ProfilesView, disruptions_of
+from ui.app.widgets.lines import Line, beside, fit, rule, seg
+from ui.app.widgets.table import Column, LiveTable, Row
+from ui.app.widgets.tones import DIM, HEAD, TONES
 from ui.keys import Screen
 
-_WIDE = 100
-_MARKS = {
-    "differs": "~",
-    "kernel-managed": "k",
-    "unsupported": "-",
-    "unverifiable": "?",
-    "failed": "!",
-    "gone": "x",
-    "pending-reboot": "r",
-}
+_LEFT, _LEFT_WIDE, _DETAIL = 22, 34, 60
+_WIDE, _WIDEST = 130, 170
+_HERE = ("live", "demo", "files")
+_STATES = {"confirmed": "kept", "rolled-back": "undone", "applied": "waits", "degraded": "degraded", "void": "void"}
 
 
 class ProfilesPane(Pane):
@@ -39,144 +36,259 @@ class ProfilesPane(Pane):
     ) -> None:
         super().__init__(model)
         self.view, self.flow, self.spawn = view, flow, spawn
+        self.profiles, self.changes = LiveTable(), LiveTable()
+        self.on_plan = False  # the cursor is in the plan
+        self.unified = False
+        self.explains = False
+        self._taken: tuple[object, ...] = ()
+        self._drawn_for: tuple[object, ...] = ()
+        self._drawn: list[Line] = []
+
+    # drawing
 
     def draw(self, width: int, height: int) -> list[Line]:
-        """The whole pane."""
-        steps = self._steps(width)
-        detail = self._detail(width) if height >= 30 else []
-        room = max(4, height - len(steps) - len(detail) - 1)
-        lines: list[Line] = [self._head(width)]
-        left = 28 if width >= _WIDE else 15
-        lines += beside(self._list(left, room), self._plan(width - left - 1, room), left, room)
-        return [*lines, *detail, *steps]
+        """The whole screen; what did not change is what was drawn before."""
+        if not self.view.counts:
+            self.view.counts = "wanted"
+        self._take(width)
+        kind = (
+            self._taken, self.profiles.cursor, self.changes.cursor, self.on_plan, self.explains, self.zoomed, height,
+            TONES.generation, steps.clock(self.view), self.model.may_change,
+        )  # fmt: skip
+        if kind != self._drawn_for:
+            self._drawn_for, self._drawn = kind, self._whole(width, height)
+        return self._drawn
 
-    def move(self, rows: int, columns: int) -> None:
-        """See Pane."""
-        del columns
-        before = self.view.selected
-        self.view.selected = max(0, min(before + rows, len(self.view.profiles) - 1))
-        if self.view.selected != before:
-            self.view.planned, self.view.plan = "", {}
+    def _take(self, width: int) -> None:
+        """Rows out of the view, where it changed."""
+        sample = self.model.sample
+        drift, active = (len(sample.drift), sample.profile) if sample is not None else (0, "")
+        taken = (self.view.generation, width, self.unified, self.filter.text, drift, active, self.view.counts)
+        if taken == self._taken:
+            return
+        self._taken = taken
+        self.profiles.take([self._profile_row(each, drift, active) for each in self.view.profiles])
+        room = self._room(width)
+        self.changes.take(list(plan.rows(self.view, room, self.unified)), lambda row: self.filter.matches(row.values))
+        if self.view.selected and self.changes.select(self.view.selected):
+            self.view.selected, self.on_plan = "", True
 
-    def do_enter(self) -> None:
-        """What the selected profile would change."""
-        self.spawn(self.flow.plan())
+    def _room(self, width: int) -> int:
+        """Cells for the plan."""
+        if self.zoomed:
+            return width
+        left = _LEFT_WIDE if width >= _WIDE else _LEFT
+        return width - left - 1 - (_DETAIL + 1 if width >= _WIDEST else 0)
 
-    def _head(self, width: int) -> Line:
-        stages = ("plan", "apply", "verify", "keep or undo")
-        text = " > ".join(f"{i + 1} {name}" for i, name in enumerate(stages))
-        may = "may change this host" if self.model.may_change else f"read-only: {self.model.why_not}"
-        return [
-            seg(f" {text}    "[:width], HEAD),
-            seg(may[: max(0, width - len(text) - 6)], "" if self.model.may_change else WARN),
-        ]
+    def _profile_row(self, profile: Mapping[str, Any], drift: int, active: str) -> Row:
+        name, count = str(profile.get("name", "?")), profile.get("changes")
+        if profile.get("active") or name == active:
+            told = f"{drift} drift" if drift else "active"
+        elif profile.get("faults"):
+            told = "faulty"
+        elif "changes" not in profile:
+            told = "…" if self.view.counts == "asked" else ""
+        else:
+            told = "-" if count is None else str(count)
+        mark = "*" if profile.get("active") or name == active else " "
+        return Row(name, (f"{mark}{name}", told), "good" if mark == "*" and not drift else "warn" if mark == "*" else "")
 
-    def _list(self, width: int, height: int) -> list[Line]:
-        lines: list[Line] = [[seg(fit("profile", width), HEAD)]]
-        for i, profile in enumerate(self.view.profiles):
-            mark = "*" if profile.get("active") else " "
-            name = f"{mark}{profile.get('name', '?')}"
-            lines.append([seg(fit(name, width), CURSOR if i == self.view.selected else "")])
-        lines.append([seg(fit(" * holds the host", width), DIM)])
-        if self.view.history and height - len(lines) > 2:
-            lines += [[], [seg("history", HEAD)]]
-            for entry in list(reversed(self.view.history))[: height - len(lines)]:
-                name = (entry.get("profile") or {}).get("name", "?")
-                lines.append([seg(fit(f" {entry.get('transaction')} {name} {entry.get('state')}", width), DIM)])
-        return lines[:height]
+    def _whole(self, width: int, height: int) -> list[Line]:
+        line = self.line
+        lines: list[Line] = [steps.head(self.view, self.model, width)]
+        below = [rule(steps.RULE, width), *steps.lines(self.view, width)]
+        if self.explains and line is not None:
+            told = plan.explanation(self.view, line, width, height - len(below) - 1)
+            return [*lines, *told, *([()] * (height - len(below) - 1 - len(told))), *below]
+        if self.zoomed:
+            shown = self._plan(width, height - len(below) - 1) if self.on_plan else self._left(width, height - len(below) - 1)
+            return [*lines, *shown, *([()] * (height - len(below) - 1 - len(shown))), *below]
+        detail: list[Line] = []
+        if width < _WIDEST:
+            rows = 3 if height < 28 else 5 if height < 36 else 8
+            detail = [rule(plan.heading(self.view, line), width)]
+            detail += plan.brief(self.view, line, width, rows) if line is not None else []
+            detail += [()] * (rows + 1 - len(detail))
+        room = height - len(below) - len(detail) - 1
+        left = _LEFT_WIDE if width >= _WIDE else _LEFT
+        middle = self._plan(self._room(width), room)
+        if width >= _WIDEST:
+            told = plan.whole(self.view, line, _DETAIL, room) if line is not None else []
+            middle = beside(middle, told, self._room(width), room)
+        return [*lines, *beside(self._left(left, room), middle, left, room), *detail, *below]
 
     def _plan(self, width: int, height: int) -> list[Line]:
-        changes = self.view.plan.get("changes", [])
-        if not self.view.planned:
-            summary = ""
-            if self.view.profiles:
-                summary = str(self.view.profiles[self.view.selected].get("summary", ""))
-            words = "Enter: what this profile would change here. Nothing is written."
-            room = max(20, width - 2)
-            return [
-                *([seg(f" {line}")] for line in textwrap.wrap(summary, room)),
-                [],
-                *([seg(f" {line}", DIM)] for line in textwrap.wrap(words, room)),
-            ]
-        groups = grouped([c for c in changes if c.get("state") not in ("ok", "ok-rounded")])
-        counts = self.view.plan.get("summary", {})
-        text = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-        lines: list[Line] = [[seg(f" {self.view.planned}: {text or 'sets nothing'}"[:width], HEAD)]]
-        wide = width >= _WIDE - 30
-        if wide:
-            columns = [Column("setting", 26), Column("of", 22), Column("now", 12), Column("wanted", 16), Column("state", 14)]
-            columns.append(Column("disturbs", 8))
-            columns.append(Column("why", max(8, width - sum(c.width + 1 for c in columns))))
+        if not self.view.planned or not self.view.lines:
+            summary = next((str(p.get("summary", "")) for p in self.view.profiles if p.get("name") == self.chosen), "")
+            told = list(plan.hint(self.view, "" if self.view.planned else summary, width))
         else:
-            columns = [
-                Column("", 1),
-                Column("setting", 22),
-                Column("of", 13),
-                Column("now", 10),
-                Column("wanted", max(8, width - 51)),
-            ]
-        rows = [_row(group, wide) for group in groups]
-        self.view.scroll = max(0, min(self.view.scroll, len(rows) - 1))
-        return lines + window(columns, rows, height - 1, self.view.scroll if rows else None)
+            told = self.changes.lines(plan.columns(width, self.unified), width, height - 1, self.on_plan)
+        return [(seg(fit(f" {plan.title(self.view)}", width), HEAD),), *told][:height]
 
-    def _detail(self, width: int) -> list[Line]:
-        groups = grouped([c for c in self.view.plan.get("changes", []) if c.get("state") not in ("ok", "ok-rounded")])
-        if not groups:
+    def _left(self, width: int, height: int) -> list[Line]:
+        more = [*self._binding(width), *self._layers(width), *self._history(width)]
+        listed = min(len(self.view.profiles) + 1, max(3, height - min(len(more), max(3, height // 4))))
+        columns = (Column("profile", 0), Column("changes", 8, number=True))
+        lines = self.profiles.lines(columns, width, listed, not self.on_plan)
+        return [*lines, *more][:height]
+
+    def _binding(self, width: int) -> list[Line]:
+        binds = self.view.binds.get(self.chosen, {})
+        told = " ".join(f"{part}={nic}" for part, nic in binds.items())
+        return [(seg(fit(f"  bind {told}", width), DIM),)] if told else []
+
+    def _layers(self, width: int) -> list[Line]:
+        layers = list(self.view.record.get("layers", ()))
+        if not layers:
             return []
-        group = groups[min(self.view.scroll, len(groups) - 1)]
-        change = group[0]
-        rows = (
-            ("because", change.get("why")), ("now", f"{change.get('now')}, effective {change.get('effective')}"),
-            ("wanted", change.get("wanted")), ("undo", change.get("undo")),
-            ("note", change.get("error") or change.get("note") or "-"),
-        )  # fmt: skip
-        lines: list[Line] = [rule(f"{change.get('knob')} of {change.get('target')}", width)]
-        lines += [[seg(f"  {name:<8}", DIM), seg(str(value)[: max(0, width - 11)])] for name, value in rows]
+        if width < _LEFT_WIDE:
+            return [(seg(fit(f"  of {' < '.join(layers)}", width), DIM),)]
+        lines: list[Line] = [(), (seg(fit(f"  layers of {self.view.planned}", width), HEAD),)]
+        return lines + [(seg(fit(f"    {name}", width), DIM),) for name in layers]
+
+    def _history(self, width: int) -> list[Line]:
+        lines: list[Line] = []
+        for entry in reversed(self.view.history[-12:]):
+            profile = (entry.get("profile") or {}).get("name", "?")
+            state = _STATES.get(str(entry.get("state")), str(entry.get("state")))
+            lines.append((seg(fit(f"  {entry.get('transaction'):04d} {state} {profile}", width), DIM),))
+        if width >= _LEFT_WIDE and lines:
+            lines[:0] = [(), (seg(fit("  history", width), HEAD),)]
         return lines
 
-    def _steps(self, width: int) -> list[Line]:
-        lines: list[Line] = [rule("apply runs outside this screen and undoes itself unless you keep it", width)]
-        colours = {"failed": BAD, "ok": "good", "running": WARN}
-        for name, state, words in self.view.steps[-5:]:
-            lines.append([seg(f"  {name:<8}"), seg(f" {state:<9}", colours.get(state, "")), seg(words[: max(0, width - 21)])])
-        if not self.view.steps:
-            lines.append([seg("  nothing done yet", DIM)])
-        if self.view.waiting is not None:
-            left = max(0, int(self.view.deadline - time.monotonic()))
-            lines.append(
-                [
-                    seg("  KEEP?    ", HEAD),
-                    seg(f" undoes itself in {left // 60}:{left % 60:02}", WARN),
-                    seg("    K keep    U undo now    (a lost terminal = undo)"[: max(0, width - 32)]),
-                ]
-            )
-        return lines
+    # the cursor
 
+    @property
+    def chosen(self) -> str:
+        """The profile with the cursor."""
+        return self.profiles.selected.key if self.profiles.selected is not None else ""
 
-def grouped(changes: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
-    """Neighbours that want the same for the same reason: a host has hundreds of interrupts."""
-    groups: list[list[Mapping[str, Any]]] = []
-    for change in changes:
-        alike = bool(groups) and all(groups[-1][0].get(k) == change.get(k) for k in ("knob", "wanted", "state", "why", "error"))
-        if alike:
-            groups[-1].append(change)
+    @property
+    def line(self) -> PlanLine | None:
+        """The line of the plan with the cursor."""
+        return plan.line_at(self.view, self.changes.selected)
+
+    def tables(self) -> Sequence[LiveTable]:
+        """See Pane."""
+        return (self.changes, self.profiles) if self.on_plan else (self.profiles, self.changes)
+
+    def move(self, rows: int, columns: int) -> None:
+        """See Pane: left and right go from panel to panel."""
+        if columns:
+            self.on_plan = columns > 0 and bool(self.view.lines)
         else:
-            groups.append([change])
-    return groups
+            super().move(rows, columns)
 
+    def pointed(self) -> Pointed:
+        """See Pane."""
+        line = self.line
+        if self.on_plan and line is not None:
+            words = f"{line.first.get('knob')} of {line.target}: {line.now} -> {line.wanted}"
+            return Pointed("change", line.key, words, self._command(), record=line.first)
+        return Pointed("profile", self.chosen, self.chosen, self._command())
 
-def _row(group: Sequence[Mapping[str, Any]], wide: bool) -> Row:
-    first = group[0]
-    now = str(first.get("now")) if len({str(c.get("now")) for c in group}) == 1 else "various"
-    target = str(first.get("target"))
-    target += f" +{len(group) - 1}" if len(group) > 1 else ""
-    disruption = str(first.get("disruption") or "")
-    state = str(first.get("state"))
-    wanted = str(first.get("wanted"))
-    if wide:
-        shown = "" if disruption == "none" else disruption
-        cells = [str(first.get("knob")), target, now, wanted, state, shown, str(first.get("why")).partition(": ")[2]]
-    else:
-        cells = [_MARKS.get(state, " "), str(first.get("knob")), target, now, wanted]
-    colour = {"differs": "", "failed": BAD, "gone": BAD}.get(state, DIM)
-    return Row(cells, WARN if state == "differs" and disruption not in ("", "none") else colour)
+    def _command(self) -> str:
+        """What the screen shows, or would do, as a command line."""
+        options = tuple(getattr(self.flow.runner, "options", ()))
+        view = self.view
+        if view.shows == "plan" and self.on_plan:
+            picked = view.picked
+            words = ["apply" if picked else "plan", *view.words, *(view.pick_words() if picked else ())]
+            if allowed := disruptions_of(picked):
+                words += ["--allow", ",".join(allowed)]
+            return shlex.join(
+                ["quietcore", *options, *words, *(["--confirm-within", f"{CONFIRM_WITHIN_S}s"] if picked else [])]
+            )
+        if view.shows == "verify" and self.on_plan:
+            return shlex.join(["quietcore", *options, "verify"])
+        binds = [w for part, nic in view.binds.get(self.chosen, {}).items() for w in ("--bind", f"{part}={nic}")]
+        return shlex.join(["quietcore", *options, *(["plan", self.chosen, *binds] if self.chosen else ["profiles"])])
+
+    def focus(self, kind: str, key: str) -> None:
+        """See Pane."""
+        if kind == "change":
+            self.on_plan = self.changes.select(key)
+        elif kind == "profile":
+            self.on_plan, self.explains = False, False
+            self.profiles.select(key)
+
+    def back(self) -> bool:
+        """See Pane."""
+        if self.explains:
+            self.explains = False
+            return True
+        if super().back():
+            self._taken = ()
+            return True
+        if self.on_plan:
+            self.on_plan = False
+            return True
+        return False
+
+    def listing(self) -> Listing:
+        """The plan as rows; without one, the profiles."""
+        if self.view.record:
+            return Listing(self.view.shows or "plan", plan.exported(self.view))
+        names = ("name", "where", "summary", "active", "changes", "problem")
+        return Listing("profiles", [{name: each.get(name) for name in names} for each in self.view.profiles])
+
+    # keys
+
+    def do_enter(self) -> None:
+        """What the selected profile would change; in the plan, all that is known of the selected line."""
+        if self.model.kind not in _HERE:
+            self.model.tell(
+                f"what is shown is no host that could be planned for: {self.model.why_not or self.model.kind}", "warn"
+            )
+        elif self.on_plan:
+            self.explains = not self.explains
+        elif self.chosen:
+            self.on_plan, self.explains = False, False
+            self.spawn(self._planned(self.chosen))
+
+    async def _planned(self, name: str) -> None:
+        await self.flow.plan(name)
+        if self.view.planned == name and self.view.lines:
+            self.changes.select(self.view.lines[0].key)
+            self.on_plan = True
+            self.view.generation += 1
+            self.flow.redraw()
+
+    def do_pick(self) -> None:
+        """Takes the selected change in or out."""
+        line = self.line
+        if self.view.shows != "plan" or line is None:
+            self.model.tell("plan first: Enter on a profile, or f on whatever is red", "warn")
+        elif not line.to_do:
+            self.model.tell(f"{line.first.get('knob')} of {line.target} is {line.state}: there is nothing to pick", "warn")
+        else:
+            self.on_plan = True
+            self.view.turn(line)
+
+    def do_diff(self) -> None:
+        """Now and wanted side by side, or one below the other."""
+        self.unified = not self.unified
+
+    def do_next_panel(self) -> None:
+        """Profiles or changes."""
+        self.on_plan = not self.on_plan and bool(self.view.lines)
+
+    def do_bind(self) -> None:
+        """The next NIC for the parts of the selected profile."""
+        profile = next((each for each in self.view.profiles if each.get("name") == self.chosen), {})
+        parts = [str(part) for part in profile.get("parts", ())]
+        sample = self.model.sample
+        nics = [nic.name for nic in sample.nics if nic.physical] if sample is not None else []
+        if not parts or len(nics) < len(parts):
+            why = (
+                f"{self.chosen} speaks of no NIC" if not parts else f"{self.chosen} is for {len(parts)} NICs; here: {len(nics)}"
+            )
+            self.model.tell(f"bind: {why}", "warn")
+            return
+        ways: list[dict[str, str]] = [{}]
+        ways += [dict(zip(parts, each, strict=True)) for each in itertools.permutations(nics, len(parts))]
+        binds = self.view.binds.get(self.chosen, {})
+        self.view.binds[self.chosen] = ways[(ways.index(binds) + 1) % len(ways)] if binds in ways else ways[0]
+        self.view.generation += 1
+        told = " ".join(f"{part}={nic}" for part, nic in self.view.binds[self.chosen].items())
+        self.model.tell(f"bind: {told or 'as /etc/quietcore/host.toml has it'}; Enter plans")

@@ -19,6 +19,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tuner.host.text import printable
+from ui.app.widgets.marks import MARKS, plain
 from ui.app.widgets.tones import TONES
 
 Line = Sequence[Segment]
@@ -176,6 +177,8 @@ def _keep(kept: list[Segment], texts: list[str], style: Style | None) -> int:
     text = texts[0] if len(texts) == 1 else "".join(texts)
     if not text.isprintable():
         text = printable(text, len(text) * 6)
+    if MARKS.ascii:
+        text = plain(text)
     kept.append(Segment(text, style))
     return len(text) if text.isascii() else cell_len(text)
 

@@ -1,8 +1,6 @@
 """Levels as glyphs: how much, told by height, whatever colours a terminal has."""
 
-import locale
 import math
-import os
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -13,12 +11,9 @@ ASCII = ".:-=+*%#@"
 TOP = 8  # the highest level; 0 is nothing
 
 
-@cache
 def glyphs() -> str:
-    """The ramp that this terminal can show: blocks where its character set has them and its font is no console's."""
-    charset = locale.nl_langinfo(locale.CODESET).upper().replace("-", "")
-    plain = os.environ.get("QUIETCORE_ASCII", "") not in ("", "0") or os.environ.get("TERM") == "linux"
-    return BLOCKS if charset == "UTF8" and not plain else ASCII
+    """The ramp, one glyph for each level. Where a terminal has no blocks, ``marks.py`` puts ``ASCII`` for them."""
+    return BLOCKS
 
 
 @cache

@@ -53,10 +53,12 @@ class LiveTable:
         self.cursor_key = ""
         self.cursor = 0
         self.total = 0
+        self.shown: list[Row] = []  # those that ``lines`` drew last
         self._first = 0
         self._made: dict[str, tuple[tuple[str, ...], str, Mapping[int, str], Line]] = {}
         self._kind: tuple[object, ...] = ()
         self._head: Line = ()
+        self._shown: list[Line] = []
 
     @property
     def order_name(self) -> str:
@@ -99,13 +101,33 @@ class LiveTable:
             self.cursor = found
         return found is not None
 
+    def click(self, line: Line) -> bool:
+        """Puts the cursor on the row that was drawn in ``line``, alone or beside others; False where none of its rows was."""
+        parts = {id(segment) for segment in line}
+        for place, drawn in enumerate(self._shown, self._first):
+            if id(drawn[0]) in parts:
+                self.move(place - self.cursor)
+                return True
+        return False
+
     @property
     def selected(self) -> Row | None:
         """The row with the cursor."""
         return self.rows[self.cursor] if self.rows else None
 
-    def lines(self, columns: Sequence[Column], width: int, height: int, active: bool = True) -> list[Line]:
-        """Titles and as many rows as fit, the cursor among them; a last line says what is left out."""
+    def lines(
+        self,
+        columns: Sequence[Column],
+        width: int,
+        height: int,
+        active: bool = True,
+        fill: Callable[[Row], Row] | None = None,
+        more: bool = True,
+    ) -> list[Line]:
+        """Titles and as many rows as fit, the cursor among them; a last line says what is left out, unless ``more`` is False.
+
+        ``fill`` makes the row that is shown out of one that was taken with a key alone: of many rows few are seen.
+        """
         if height < 2:
             return []
         columns = spread(columns, width)
@@ -115,20 +137,21 @@ class LiveTable:
             self._head = (seg(" ".join(fit(c.title, c.width, c.number) for c in columns), HEAD),)
         room = height - 1
         if len(self.rows) > room:
-            room -= 1
+            room -= more
             self._first = max(self.cursor - room + 1, min(self._first, self.cursor, len(self.rows) - room))
         else:
             self._first = 0
-        shown = self.rows[self._first : self._first + room]
+        shown = self.shown = self.rows[self._first : self._first + room]
         lines: list[Line] = [self._head]
-        for place, row in enumerate(shown, self._first):
+        for place, row in enumerate(shown if fill is None else map(fill, shown), self._first):
             if active and place == self.cursor:
                 lines.append(_line(columns, row, CURSOR))
             else:
                 lines.append(self._kept(columns, row))
+        self._shown = lines[1:]
         if len(self._made) > 4 * len(self.rows) + 64:
             self._made.clear()  # rows that went
-        if len(shown) < len(self.rows):
+        if more and len(shown) < len(self.rows):
             last = self._first + len(shown)
             lines.append((seg(fit(f" {self._first + 1}-{last} of {len(self.rows)}", width), DIM),))
         return lines
@@ -155,7 +178,7 @@ def _line(columns: Sequence[Column], row: Row, over: str = "") -> Line:
         text = " ".join([fit(cell, c.width, c.number) for c, cell in zip(columns, row.cells, strict=False)])
         return (seg(text, f"{row.tone} {over}".strip() if over else row.tone),)
     segments = []
-    last = len(row.cells) - 1
+    last = min(len(columns), len(row.cells)) - 1
     for place, (column, cell) in enumerate(zip(columns, row.cells, strict=False)):
         tone = row.tones.get(place, row.tone)
         text = fit(cell, column.width, column.number) + (" " if place < last else "")

@@ -9,6 +9,9 @@ PLAIN, DIM, HEAD, CURSOR = "", "dim", "head", "cursor"
 GOOD, WARN, BAD, NOTE = "good", "warn", "bad", "note"
 COOL = ("cool1", "cool2", "cool3", "cool4")
 
+# (text, background) of the themes that paint their own; the others leave both to the terminal
+BACKGROUNDS = {"dark": ("#d5d9e0", "#0f1317"), "light": ("#1b1f24", "#fbfbfa")}
+
 # bold and reverse carry what colour cannot where there is none
 PALETTES: dict[str, dict[str, str]] = {
     "dark": {
