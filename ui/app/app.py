@@ -87,6 +87,7 @@ class QuietcoreApp(Shell):
     def on_mount(self) -> None:
         """Starts the loop."""
         self.loop = asyncio.get_running_loop()
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh())
         self._clock = self.set_interval(1 / self.model.refresh_hz, self.tick)
         self.set_focus(None)
         if self.model.kind in ("live", "demo", "files"):

@@ -85,8 +85,8 @@ def _run(command: Sequence[str], told: Progress) -> Answer:
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
             preexec_fn=weigh_as_before,  # noqa: PLW1509 - two system calls and nothing of Python's that another thread may hold
         )  # fmt: skip
-    except OSError as error:
-        return Answer(1, words=(f"{command[0]}: {error.strerror}",))
+    except (OSError, ValueError) as error:  # no memory for another process; a NUL in a name
+        return Answer(1, words=(printable(f"{command[0]}: {error}"),))
     out: list[bytes] = []
     words: list[str] = []
     reader = threading.Thread(target=lambda: out.append(process.stdout.read() if process.stdout else b""), daemon=True)

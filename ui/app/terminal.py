@@ -38,7 +38,7 @@ class Terminal(LinuxDriver):
         number = sys.__stdout__.fileno() if sys.__stdout__ is not None else 1
         self._file = open(number, "w", encoding=locale.getencoding(), errors="replace", closefd=False)  # noqa: SIM115
         self._parts: list[str] = []
-        self._syncs = False
+        self._syncs = self._away = False
         self._poll = select.poll()
         self._poll.register(self._file.fileno(), select.POLLOUT)
         self._asleep, self._alarm = os.pipe()
@@ -49,6 +49,18 @@ class Terminal(LinuxDriver):
         with contextlib.suppress(OSError):
             os.set_blocking(self._file.fileno(), True)
         super().start_application_mode()
+
+    def suspend_application_mode(self) -> None:
+        """See Driver."""
+        self._away = True
+        super().suspend_application_mode()
+
+    def resume_application_mode(self) -> None:
+        """See Driver. After SIGCONT without SIGTSTP nothing was put away: only what is on the screen may be gone."""
+        if self._away:
+            self._away = self._must_signal_resume = False
+            super().resume_application_mode()
+        self.send_message(self.SignalResume())
 
     # output
 
