@@ -4,10 +4,10 @@ import datetime as dt
 import re
 import time
 
+from ingest.recording import Samples
 from ingest.sample import Sample
 from ui.app.history import SAMPLES
 from ui.app.model import Model
-from ui.app.past import Samples
 from ui.app.played import Played
 from ui.app.source import Source
 
