@@ -114,9 +114,9 @@ def test_where_there_is_much_room_every_stage_is_told_and_another_interface_is_n
 
 def test_200x50_has_a_line_for_each_stage_that_is_seen():
     shown = "\n".join(text(pane_of(host()), 200, 47))
-    for number in (2, 5, 7, 10, 13, 18, 26):
+    for number in (2, 5, 7, 10, 13, 18):
         assert f"\n{number:>2} " in shown
-    assert "rx_crc_errors" in shown
+    assert "not visible here: stages " in shown
 
 
 def test_a_sum_adds_losses_and_nothing_else():
@@ -322,7 +322,7 @@ def test_wide_screens_have_a_history_of_each_queue():
     pane = pane_of(*samples)
     pane.model.history.column_s = 1.0
     lines = text(pane, 160, 40)
-    assert line_with(lines, "rx0 ").endswith("▁▂▃▄▆▇"[-5:]) or line_with(lines, "rx0 ")[-6:] == "▁▂▃▅▆▇"
+    assert line_with(lines, "rx0 ").endswith(" " + drawn(levels((10.0**n for n in range(6)), QUEUE_TOP)))
     assert line_with(lines, "rx1 ").endswith("······")
     pane.model.history.look(3)
     assert line_with(text(pane, 160, 40), "rx0 ").rstrip()[-3:] == line_with(lines, "rx0 ")[-6:-3]
