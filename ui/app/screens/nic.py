@@ -74,9 +74,7 @@ class NicPane(Pane):
         past, hidden = self.model.history.nics, self.model.history.hidden
         if self.window == MINUTE:
             counted, seconds = past.since(MINUTE_S, hidden)
-            words = (
-                "in the last minute" if seconds > MINUTE_S - 2 else f"in the last {seconds:.0f} s (no more is kept)"
-            )
+            words = "in the last minute" if seconds > MINUTE_S - 2 else f"in the last {seconds:.0f} s (no more is kept)"
             return Window(MINUTE, "1 min", words, counted)
         if self.window == MARK and self.marked is not None:
             if sample.monotonic_ns < self.marked.at_ns:
