@@ -10,7 +10,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from itertools import groupby
-from typing import NoReturn
+from typing import Any, NoReturn
 
 VERSION = "0.1.0"
 
@@ -189,14 +189,11 @@ def _app(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from tuner.profile import ProfileError
-    from tuner.store import Refused
-
     try:
         status: int = importlib.import_module(COMMANDS[arguments.command][0]).run(arguments)
-    except ProfileError as error:
+    except _error("tuner.profile", "ProfileError") as error:
         return _failed(arguments, 1, [fault.told() for fault in error.faults])
-    except Refused as error:
+    except _error("tuner.store", "Refused") as error:
         return _failed(arguments, 4, [f"refused: {error}"])
     except BrokenPipeError:
         raise
@@ -204,6 +201,11 @@ def _run(arguments: argparse.Namespace) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _failed(arguments, 1, [f"{where}{error.strerror or error}"])
     return status
+
+
+def _error(module: str, name: str) -> Any:
+    """A kind of error, to be caught; nothing, where its module was not imported: then it cannot have been raised."""
+    return getattr(sys.modules.get(module), name, ())
 
 
 def _failed(arguments: argparse.Namespace, status: int, reasons: Sequence[str]) -> int:
