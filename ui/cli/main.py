@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any, NoReturn
 
+from ui.start import APP_OPTIONS
+from ui.start import chosen as _chosen
+
 VERSION = "0.1.0"
 
 # name -> (module, one line of help); in the order in which somebody meets them
@@ -48,8 +51,6 @@ exit status:
   5  failed and rolled back: the host is as before
   6  degraded: the rollback left something behind, which is listed
 """
-
-APP_OPTIONS = ("--ring", "--feed", "--feed-file", "--filter")
 
 EPILOG = f"""\
 Without a command: the app on a terminal, the status report elsewhere. The app reads packet rings beside its counters where
@@ -145,20 +146,10 @@ def open_streams() -> None:
             setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
-def _chosen(argv: Sequence[str]) -> str | None:
-    words = iter(argv)
-    for word in words:
-        if word in ("--root", "--state", *APP_OPTIONS):
-            next(words, None)
-        elif not word.startswith("-"):
-            return word
-    return None
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
     open_streams()
-    argv = sys.argv[1:] if argv is None else argv
+    argv = sys.argv[1:] if argv is None else list(argv)
     chosen = _chosen(argv)
     try:
         parser = build_parser(chosen)
