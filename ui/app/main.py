@@ -26,7 +26,7 @@ def main(arguments: argparse.Namespace) -> int:
     if wrong:
         return _cannot(wrong)
     try:
-        looks = _begin(arguments, "starting the collector")
+        looks = _begin(arguments)
         with _options_of(arguments) as options:
             return _watch(arguments, looks, options)
     except (LooksError, OSError) as error:
@@ -92,11 +92,12 @@ def _cannot(why: str) -> int:
     return 1
 
 
-def _begin(arguments: argparse.Namespace, words: str) -> Looks:
-    """How it is to look, and the first words on the terminal: what is heavy is loaded behind them."""
+def _begin(arguments: argparse.Namespace, words: str = "") -> Looks:
+    """How it is to look, and the first words on the terminal, where ``ui/start.py`` said none: what is heavy comes later."""
     looks = looks_of(os.environ, getattr(arguments, "theme", None), getattr(arguments, "ascii", False))
-    sys.stdout.write(f"\x1b[2J\x1b[H quietcore  {words}{'...' if looks.ascii else '…'}\r\n")
-    sys.stdout.flush()
+    if words:
+        sys.stdout.write(f" quietcore  {words} ...\r")
+        sys.stdout.flush()
     aside.step_aside()
     return looks
 
