@@ -33,7 +33,9 @@ def chosen(words: list[str]) -> str | None:
 
 def app_is_meant(words: list[str]) -> bool:
     """Whether a command line, on a terminal, starts the app and nothing else: no command, no help, no error."""
-    return all(word in (*_VALUED, *APP_SWITCHES, "--demo") or word.partition("=")[0] in _VALUED for word in _without_values(words))
+    return all(
+        word in (*_VALUED, *APP_SWITCHES, "--demo") or word.partition("=")[0] in _VALUED for word in _without_values(words)
+    )
 
 
 def _without_values(words: list[str]) -> list[str]:

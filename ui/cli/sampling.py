@@ -3,8 +3,8 @@
 import argparse
 import contextlib
 import errno
-import math
 import gc
+import math
 import os
 import select
 import signal

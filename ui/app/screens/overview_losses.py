@@ -138,7 +138,13 @@ def _cell(rows: Sequence[LossSample], wide: bool) -> tuple[str, str]:
 
 def _ledger_row(key: str, loss: LossSample) -> Row:
     cells = (str(loss.stage), loss.name, loss.where, short(loss.per_s), f"{loss.total:,}", loss.counter, loss.kind)
-    values: dict[str, Value] = {"stage": loss.stage, "name": loss.name, "where": loss.where, "rate": loss.per_s, "total": loss.total}
+    values: dict[str, Value] = {
+        "stage": loss.stage,
+        "name": loss.name,
+        "where": loss.where,
+        "rate": loss.per_s,
+        "total": loss.total,
+    }
     return Row(
         key, cells, BAD if loss.per_s and loss.kind == LOSS else "", values | {"counter": loss.counter, "kind": loss.kind}
     )
