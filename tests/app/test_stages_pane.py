@@ -55,17 +55,3 @@ def test_where_there_is_much_room_every_stage_is_told_and_another_interface_is_n
         assert text.count("no receive descriptor") == 1
 
     drive(made, steps, size=(200, 70))
-
-
-def test_the_overview_tells_losses_and_no_delays():
-    made = app()
-
-    async def steps(pilot):
-        text = text_of(made)
-        line = next(line for line in text.splitlines() if line.startswith(" eth2 "))
-        assert "no receive descriptor 12 (99), NIC packet buffer 0 (4711)" in line
-        host = next(line for line in text.splitlines() if line.startswith(" host "))
-        assert "UDP: socket buffer full 0 (7)" in host
-        assert "late" not in host
-
-    drive(made, steps, size=(160, 50))

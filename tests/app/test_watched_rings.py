@@ -72,15 +72,6 @@ def test_the_smallest_terminal_holds_it():
     assert "packet:eth2" in shown("3", watched(), size=(80, 24))
 
 
-def test_the_overview_tells_what_rings_and_feeds_lost():
-    text = shown("1", watched())
-    assert "packet ring 4 (17)" in text
-    (line,) = [line for line in text.splitlines() if line.startswith(" feeds")]
-    assert "itch A 239.1.1.1:30001 2 (42)" in line
-    assert "A+B" not in line
-    assert " feeds " not in shown("1", sample())
-
-
 def test_queues_show_packets_and_drops_where_the_driver_counts_them():
     base = sample()
     queues = (
