@@ -338,6 +338,14 @@ def test_losses_stand_below_their_stages():
     assert rows[0].startswith(" eth3")  # what loses now is first
     assert rows[0][ring].strip() == "12"
     assert rows[0][head.index("NIC") - 3 : head.index("NIC") + 3].strip() == "(4711)"
+    base = host()
+    much = [replace(row, total=9_101_222) if row.counter == "Udp.RcvbufErrors" else row for row in base.losses]
+    pane = overview(replace(base, losses=tuple(much)))
+    pane.move(0, 0)
+    pane.panel = "losses"
+    pane.lines(80, 21)
+    pane.move(2, 0)
+    assert "(9M)" in "".join(text(pane.lines(80, 21)))
     wide = text(overview().lines(200, 47))
     (eth3,) = [line for line in wide if line.startswith(" eth3")]
     assert "12 (99)" in eth3

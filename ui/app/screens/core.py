@@ -61,7 +61,7 @@ class CorePane(Pane):
         facts = self._facts(core, width)
         if self.zoomed:
             return [facts, *self._panel(core, width, height - 1)]
-        rows = max(6, min(12, height // 4))
+        rows = 6 if height < 28 else min(16, height // 3)
         lines = [facts, *self._charts(core, width, rows)]
         rest = height - len(lines)
         if width >= WIDE:
@@ -150,7 +150,7 @@ class CorePane(Pane):
         covers = min(self.range_s, len(samples) * history.interval_s)
         titles = (
             self._kept.rule("chart title", title if len(title) + 4 <= left else metric.name, left, active),
-            self._kept.rule("hist title", f"last {covers:g} s", right),
+            self._kept.rule("hist title", f"last {round(covers, 1):g} s", right),
         )
         lines = [self._kept.joined("titles", titles, seg("┬", DIM))]
         bar = seg("│", DIM)

@@ -10,6 +10,7 @@ from ingest.stages import LOSS, folded, worst_first
 from ui.app.history import History
 from ui.app.losses import FEED, FEEDS, HOST, TRANSMIT, counted, key_of, places_of
 from ui.app.model import Pointed
+from ui.app.widgets.heat import brief
 from ui.app.widgets.lines import Line
 from ui.app.widgets.ramp import short, spark
 from ui.app.widgets.table import Column, LiveTable, Row, Value
@@ -135,7 +136,9 @@ def _cell(rows: Sequence[LossSample], wide: bool) -> tuple[str, str]:
     rate, total = sum(row.per_s for row in rows), sum(row.total for row in rows)
     if rate > 0:
         return (f"{short(rate)} ({short(total)})" if wide and len(short(rate) + short(total)) <= 5 else short(rate)), BAD
-    return (f"({short(total)})", "") if total else ("0", DIM)
+    if not total:
+        return "0", DIM
+    return f"({short(total) if wide or len(short(total)) < 5 else brief(total)})", ""
 
 
 def _ledger_row(key: str, loss: LossSample) -> Row:
