@@ -80,18 +80,6 @@ def test_without_a_sample_every_pane_says_that_it_waits():
     drive(app, steps)
 
 
-def test_no_colour_is_needed_to_read_the_map():
-    app = make_app([sample(8, nodes=1)])
-
-    async def steps(pilot):
-        text = text_of(app)
-        row = next(line for line in text.splitlines() if line.startswith("intr/s"))
-        assert len(set(row[11:19])) > 2  # heights differ, whatever the colours
-        assert "gggggggg" in text
-
-    drive(app, steps)
-
-
 def test_the_fakes_are_what_the_app_takes():
     assert isinstance(sample(), Sample)
     assert FakeRunner().calls == []
