@@ -20,7 +20,7 @@ from ui.app.shell import Shell
 from ui.app.source import Source
 from ui.app.timeline import TimeError, Timeline
 from ui.app.transaction_control import TransactionControl
-from ui.app.widgets.lines import Lines, seg
+from ui.app.widgets.lines import seg
 from ui.app.widgets.tones import HEAD
 from ui.filter import FilterError, everything, parse
 from ui.keymap import Keymap
@@ -104,18 +104,17 @@ class QuietcoreApp(Shell):
         if not self.in_front:
             return
         width, height = self.size
-        body = self.query_one("#body", Lines)
+        body = self._body
         if width < WIDTH or height < HEIGHT:
             body.draw([[seg(f"{width}x{height} is too small: {WIDTH}x{HEIGHT} is needed"[:width], HEAD)]])
-            for name in ("#header", "#tabs", "#footer"):
-                self.query_one(name, Lines).draw([[]])
+            for each in (self._header, self._tabs, self._footer):
+                each.draw([[]])
             return
-        self.query_one("#header", Lines).draw([frame.header(self.model, self.source.ended, self.timeline.where(), width)])
-        tabs = frame.tabs(self.tab_words(), self.screen_name, self.profiles_view, self.shows_help)
-        self.query_one("#tabs", Lines).draw([tabs])
+        self._header.draw([frame.header(self.model, self.source.ended, self.timeline.where(), width)])
+        self._tabs.draw([frame.tabs(self.tab_words(), self.screen_name, self.profiles_view, self.shows_help)])
         room = body.size.height or height - 3
         body.draw(self.help.lines(width, room) if self.shows_help else self.pane.lines(width, room))
-        self.query_one("#footer", Lines).draw([frame.footer(self.model, self.hints(), self.unavailable, width)])
+        self._footer.draw([frame.footer(self.model, self.hints(), self.unavailable, width)])
 
     def tab_words(self) -> list[tuple[Screen, str]]:
         """What stands on the tabs."""
@@ -370,10 +369,8 @@ class QuietcoreApp(Shell):
         self.call_after_refresh(self.redraw)
 
     def action_help_quit(self) -> None:
-        """ctrl+c, by which nobody loses a screen by accident."""
-        quits = self.keys.named(self.screen_name, "quit")
-        self.model.tell(f"{quits.shown if quits is not None else 'ctrl+q'} quits")
-        self.redraw()
+        """Ctrl-C leaves, as everywhere; nothing is lost by it."""
+        self.exit(0)
 
     async def action_quit(self) -> None:
         """Ends the app. A transaction that waits is undone by its own timer."""

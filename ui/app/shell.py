@@ -47,6 +47,8 @@ class Shell(App[int]):
     def __init__(self, keys: Keys, looks: Looks) -> None:
         super().__init__()
         self.keys = keys
+        self._header, self._tabs, self._body, self._footer = (Lines(id=name) for name in ("header", "tabs", "body", "footer"))
+        self.prompt = Prompt(self.redraw)
         for theme in themes.THEMES.values():
             self.register_theme(theme)
         MARKS.use(looks.ascii)
@@ -54,11 +56,7 @@ class Shell(App[int]):
 
     def compose(self) -> ComposeResult:
         """Header, tabs, the screen, the footer: four widgets, whatever there is to see, and the prompt."""
-        yield Lines(id="header")
-        yield Lines(id="tabs")
-        yield Lines(id="body")
-        yield Prompt(self.redraw)
-        yield Lines(id="footer")
+        yield from (self._header, self._tabs, self._body, self.prompt, self._footer)
 
     def get_default_screen(self) -> Base:
         """See App."""
@@ -68,11 +66,6 @@ class Shell(App[int]):
     def in_front(self) -> bool:
         """Whether nothing lies over the screens: the palette, say."""
         return bool(self.screen_stack) and self.screen is self.screen_stack[0]
-
-    @property
-    def prompt(self) -> Prompt:
-        """The line in which something is typed."""
-        return self.query_one(Prompt)
 
     # what an app does with it
 
@@ -124,7 +117,7 @@ class Shell(App[int]):
         """Takes a palette, and the toolkit's theme that goes with it."""
         TONES.use(name)
         self.theme = themes.THEMES[name].name
-        for widget in self.query(Lines) if self.screen_stack else ():
+        for widget in (self._header, self._tabs, self._body, self._footer):
             widget.forget()
 
     def next_theme(self) -> str:

@@ -13,6 +13,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from ui.app.widgets.marks import MARKS, plain
 from ui.app.widgets.tones import TONES
 
 Line = Sequence[Segment]
@@ -65,9 +66,9 @@ class Lines(Widget):
     def render_line(self, y: int) -> Strip:
         """One row, as it was prepared."""
         if y < len(self._strips):
-            strip = self._strips[y]
+            strip = self._strips[y].apply_style(self.rich_style)  # the theme's own colours behind the tones
             return strip if strip.cell_length == self.size.width else strip.adjust_cell_length(self.size.width)
-        return Strip.blank(self.size.width)
+        return Strip.blank(self.size.width, self.rich_style)
 
 
 def _strip(line: Iterable[Segment], width: int) -> Strip:
@@ -82,6 +83,8 @@ def merged(line: Line) -> tuple[Segment, ...]:
             kept[-1] = Segment(kept[-1].text + segment.text, segment.style)
         elif segment.text:
             kept.append(segment)
+    if MARKS.ascii:
+        kept = [each if each.text.isascii() else Segment(plain(each.text), each.style) for each in kept]
     return tuple(kept)
 
 
