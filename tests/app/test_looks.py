@@ -318,26 +318,36 @@ def terminal(tmp_path, *options, **environ):
         os.close(ours)
 
 
-def received(ours, *typed):
-    """What it sends, each of ``typed`` being typed when it has shown something and gone quiet; until it ends."""
-    data, waiting, end = b"", list(typed), time.monotonic() + 90
+def received(ours, steps):
+    """What it sends; each step is typed when the one before has shown its marker, and nothing more comes. Until it ends."""
+    data, since, marker, waiting, end = b"", 0, b"Overview", list(steps), time.monotonic() + 90
     while time.monotonic() < end:
-        if select.select([ours], [], [], 0.08)[0]:
+        if select.select([ours], [], [], 0.15)[0]:  # longer than an escape waits for what may belong to it
             try:
                 data += os.read(ours, 65536)
             except OSError:  # nobody is at the other end any more
                 return data
-        elif b"Overview" in data and waiting:
-            os.write(ours, waiting.pop(0))
-    raise AssertionError("it did not end")
+        elif marker in data[since:] and waiting:
+            since = len(data)
+            keys, marker = waiting.pop(0)
+            os.write(ours, keys)
+    raise AssertionError(f"it did not end: {marker!r} was not seen, {waiting} not typed")
 
 
-ALL_SCREENS = (*(b"%d" % n for n in range(1, 8)), b"?", b"\x1b", b":", b"core", b"\x1b", b"q")
+ALL_SCREENS = (
+    *((b"%d" % n, b"") for n in range(2, 8)),
+    (b"?", b"type to search"),
+    (b"\x1b", b""),
+    (b":", b"a command"),
+    (b"core 0", b"node 0"),
+    (b"\x1b", b""),
+    (b"q", b""),
+)
 
 
 def test_a_console_receives_ascii_and_its_sixteen_colours(tmp_path):
     with terminal(tmp_path, TERM="linux") as ours:
-        data = received(ours, *ALL_SCREENS)
+        data = received(ours, ALL_SCREENS)
     assert data.isascii()
     assert not re.findall(rb"[34]8[;:][25]", data)
     assert re.search(rb"\x1b\[[0-9;]*3[0-7]", data)
@@ -345,7 +355,7 @@ def test_a_console_receives_ascii_and_its_sixteen_colours(tmp_path):
 
 def test_who_wants_no_colour_receives_none(tmp_path):
     with terminal(tmp_path, NO_COLOR="1") as ours:
-        data = received(ours, *ALL_SCREENS)
+        data = received(ours, ALL_SCREENS)
     codes = {code for sequence in re.findall(rb"\x1b\[([0-9;]*)m", data) for code in sequence.split(b";")}
     assert not codes & {b"%d" % code for code in (*range(30, 39), *range(40, 49), *range(90, 98), *range(100, 108))}
     assert b"7" in codes  # the tab in front is told by reverse
