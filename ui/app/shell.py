@@ -145,7 +145,7 @@ class Shell(App[int]):
         """Takes a palette, and the toolkit's theme that goes with it."""
         TONES.use(name)
         self.theme = themes.THEMES[name].name
-        for widget in (self._header, self._tabs, self._body, self._footer):
+        for widget in (self.header, self.tabs, self.body, self.footer):
             widget.forget()
 
     def next_theme(self) -> str:
