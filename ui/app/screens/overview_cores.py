@@ -69,9 +69,16 @@ class Cores:
         self._cores: dict[int, CoreSample] = {}
         self._tones: dict[int, str] = {}
         self._spark = 0
+        self._how = (0, False)
+        self._sample: Sample | None = None
+        self._chosen: Filter | None = None
 
     def take(self, sample: Sample, figures: Figures, chosen: Filter) -> None:
         """The cores of a sample."""
+        how = (self.table.order, self.table.reversed)
+        if sample is self._sample and chosen is self._chosen and how == self._how:
+            return  # drawn again, or for a key
+        self._sample, self._chosen, self._how = sample, chosen, how
         cores = sample.cores
         self._cores = {core.cpu: core for core in cores}
         self._tones = {core.cpu: NAMES[code] for core, code in zip(cores, figures.faults(), strict=True)}

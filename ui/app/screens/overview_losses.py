@@ -50,9 +50,14 @@ class Losses:
         self._worst: dict[str, LossSample] = {}
         self._rows: dict[str, LossSample] = {}
         self._drawn = 0
+        self._sample: Sample | None = None
+        self._key = (0, 0)
 
     def take(self, sample: Sample, width: int) -> None:
         """The losses of a sample."""
+        if sample is self._sample and (width, self.history.generation) == self._key:
+            return
+        self._sample, self._key = sample, (width, self.history.generation)
         self._drawn = min(34 if width < 240 else 60, (width - 80) // 2) if width >= WIDE else width - 14 - 7 * len(STAGES) - 2
         places = places_of(sample)
         self._worst = {where: worst_first(rows)[0] for where, rows in places.items() if any(row.total for row in rows)}
