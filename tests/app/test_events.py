@@ -338,8 +338,11 @@ def test_an_event_that_another_screen_names_is_selected_though_its_level_is_hidd
     pane = make_pane(*busy())
     pane.level = 2
     stray = next(each for each in pane.model.matters().matters if each.place.cpu == 37)
-    pane.focus("event", stray.key)
-    drawn(pane)
+    for name in (stray.key, STRAY.key, f"{STRAY.where} {STRAY.what}", f"{STRAY.where}: {STRAY.what}"):
+        pane.focus("event", "of no such name")
+        pane.focus("event", name)
+        drawn(pane)
+        assert pane.pointed().key == stray.key
     pointed = pane.pointed()
     assert (pointed.kind, pointed.key, pointed.goes_to) == ("event", stray.key, ("core", "core", "37"))
     assert pointed.record == STRAY

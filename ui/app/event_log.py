@@ -146,6 +146,15 @@ class EventLog:
         """The one of a key."""
         return next((each for each in self.matters if each.key == key), None)
 
+    def named(self, name: str) -> Matter | None:
+        """The newest that goes by a name: its key, the key of its events, or their place and words."""
+        for each in self.matters:
+            event = each.event
+            known = each.key, getattr(event, "key", "") or None, f"{event.where} {event.what}", f"{event.where}: {event.what}"
+            if name in known:
+                return each
+        return None
+
     def per_minute(self, until_s: float, minutes: int) -> list[int]:
         """How many events each of the minutes up to a time had, the last one last."""
         last = int(until_s // 60)

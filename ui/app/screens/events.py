@@ -133,11 +133,11 @@ class EventsPane(Pane):
         """See Pane."""
         del kind
         self.follow = False
-        matter = self.model.matters().matter(key)
+        matter = self.model.matters().named(key)
         if matter is not None and GRAVITY.get(matter.level, 0) < self.level:
             self.level = 0
         self._take(self.model.matters())
-        self.table.select(key)
+        self.table.select(matter.key if matter is not None else key)
 
     def pointed(self) -> Pointed:
         """See Pane."""
