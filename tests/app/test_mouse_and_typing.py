@@ -5,6 +5,7 @@ from textual import events
 
 from tests.app.screens import drive, lines_of, make_app, press, sample, text_of
 from ui.app.prompt import ROOM
+from ui.app.screens.pane import Pane
 from ui.app.widgets.lines import beside
 from ui.app.widgets.table import Column, LiveTable, Row
 from ui.keys import SCREENS
@@ -48,21 +49,31 @@ def test_a_hint_does_what_it_says():
     drive(app, steps)
 
 
-def table_pane(app, aside=False):
-    """A screen that is a table, alone or to the right of another."""
-    tables = [LiveTable(), LiveTable()] if aside else [LiveTable()]
-    columns = [Column("name", 0)]
+class TablePane(Pane):
+    """A screen that is a table, alone or beside another."""
 
-    def draw(width, height):
-        for number, table in enumerate(tables):
-            table.take([Row(f"{number}{n}", (f"row {n}",)) for n in range(60)])
-        if not aside:
-            return tables[0].lines(columns, width, height)
-        return beside(tables[0].lines(columns, 30, height), tables[1].lines(columns, width - 31, height), 30, height)
+    name = "overview"
 
-    app.pane.draw, app.pane.tables = draw, lambda: tables
+    def __init__(self, model, count):
+        super().__init__(model)
+        self.of = [LiveTable() for _ in range(count)]
+
+    def tables(self):
+        return self.of
+
+    def draw(self, width, height):
+        for number, table in enumerate(self.of):
+            table.take([Row(f"{number}-{n}", (f"row {n}",)) for n in range(60)])
+        columns, first = [Column("name", 0)], self.of[0]
+        if len(self.of) == 1:
+            return first.lines(columns, width, height)
+        return beside(first.lines(columns, 30, height), self.of[1].lines(columns, width - 31, height), 30, height)
+
+
+def table_pane(app, count=1):
+    app.panes["overview"] = TablePane(app.model, count)
     app.redraw()
-    return tables
+    return app.pane.of
 
 
 def test_a_line_takes_the_cursor():
@@ -74,6 +85,7 @@ def test_a_line_takes_the_cursor():
         assert table.cursor == 3
         await press(pilot, "end")
         first = table._first
+        assert first > 0
         await click(pilot, 5, 2 + 1)
         assert table.cursor == first
         await click(pilot, 5, 2)  # the titles
@@ -88,10 +100,12 @@ def test_a_line_beside_another_takes_the_cursor_of_its_own_table():
     app = make_app()
 
     async def steps(pilot):
-        left, right = table_pane(app, aside=True)
+        left, right = table_pane(app, count=2)
         await press(pilot, "down", "down")
         await click(pilot, 40, 2 + 6)
-        assert 5 in (left.cursor, right.cursor)
+        assert (left.cursor, right.cursor) == (2, 5)
+        await click(pilot, 4, 2 + 8)
+        assert (left.cursor, right.cursor) == (7, 5)
         assert {len(line) for line in lines_of(app)} == {80}
 
     drive(app, steps)
