@@ -152,6 +152,27 @@ def test_what_is_found_is_gone_to(typed, first, screen, kind, key):
     drive(app, steps)
 
 
+def test_of_events_the_open_ones_are_found():
+    app = make_app([host()])
+    for event in (
+        Event("warn", "eth2", "down"),
+        Event("info", "eth2", "up"),
+        Event("crit", "core 3", "a"),
+        Event("crit", "core 3", "a"),
+    ):
+        app.model.events.appendleft((0.0, event))
+
+    async def steps(pilot):
+        app.source.events = list
+        found = [(entry.text, entry.goes_to) for entry in entries(app) if entry.text.startswith("event ")]
+        assert ("event core 3: a", ("events", "event", "core 3: a")) in found
+        assert ("event eth2: down", ("events", "event", "eth2: down")) in found
+        assert not [text for text, _ in found if "up" in text]
+        assert len(found) == len(set(found))
+
+    drive(app, steps)
+
+
 def test_a_command_by_its_name():
     app = make_app()
 
