@@ -99,7 +99,25 @@ def test_the_manual_page_is_what_the_parsers_say():
 
 def test_every_command_has_its_section():
     page = (ROOT / "docs" / "quietcore.1").read_text(encoding="utf-8")
-    assert re.findall(r'^\.SS "(.*)"$', page, re.MULTILINE) == list(COMMANDS)
+    assert re.findall(r'^\.SS "(.*)"$', page.partition(".SH KEYS")[0], re.MULTILINE) == list(COMMANDS)
+
+
+def test_every_key_of_the_app_is_in_the_manual():
+    from ui.key_names import spelled
+    from ui.keys import COMMANDS as KEYS
+    from ui.keys import SCREENS
+
+    section = (ROOT / "docs" / "quietcore.1").read_text(encoding="utf-8").partition(".SH KEYS")[2].partition(".SH ")[0]
+    headings = re.findall(r'^\.SS "On (.*)"$', section, re.MULTILINE)
+    assert headings == ["every screen", *SCREENS]
+    for heading, part in zip(headings, re.split(r"^\.SS .*$", section, flags=re.MULTILINE)[1:], strict=True):
+        told = re.findall(r"^\.TP\n(.*)\n(.*)$", part, re.MULTILINE)
+        wanted = [each for each in KEYS if (heading in each.where if heading in SCREENS else not each.where)]
+        assert len(told) == len(wanted)
+        for (keys, words), command in zip(told, wanted, strict=True):
+            plain = re.sub(r"\\f[BR]|\\&", "", keys).replace("\\-", "-").replace("\\e", "\\")
+            assert plain == ", ".join(map(spelled, command.keys))
+            assert words.replace("\\-", "-").removeprefix("\\&").startswith(f"{command.name}: {command.explained}")
 
 
 def test_the_formatter_has_nothing_to_complain_of():

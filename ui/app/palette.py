@@ -5,7 +5,7 @@ thousands of them cost milliseconds) and hands over the best few. Names come fro
 """
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -15,6 +15,7 @@ from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.style import Style
 
+from ingest.sample import Event
 from tuner.host.text import printable
 from ui.app.widgets.marks import MARKS
 from ui.keys import Command, Screen
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 SHOWN = 60  # hits
 ROOM = 100  # characters of a search
+RECENT = 200  # events that are looked at
 _NOT_HERE = ("palette", "up", "down", "left", "right", "page up", "page down", "top", "bottom", "enter", "back")
 
 
@@ -58,15 +60,23 @@ def entries(app: "QuietcoreApp") -> Iterator[Entry]:
             words = f"{irq.device} on CPU {irq.effective}" if irq.effective else irq.device
             yield Entry(f"irq {irq.irq} {irq.name}", words, goes_to=("irqs", "irq", irq.irq))
         for feed in sample.feeds:
-            name = str(feed.get("stream") or feed.get("channel") or "")
-            yield Entry(f"feed {name}", str(feed.get("source", "")), goes_to=("ingest", "feed", name))
+            parts = [str(feed[part]) for part in ("channel", "line", "stream") if feed.get(part)]
+            key = str(feed.get("stream") or feed.get("channel"))
+            yield Entry(f"feed {' '.join(parts)}", str(feed.get("source", "")), goes_to=("ingest", "feed", key))
     for profile in app.profiles_view.profiles:
         name = str(profile.get("name", ""))
         yield Entry(f"profile {name}", str(profile.get("summary", "")), goes_to=("profiles", "profile", name))
-    for _, event in islice(app.model.events, 100):
-        yield Entry(
-            f"event {event.where}: {event.what}", event.level, goes_to=("events", "event", f"{event.where}: {event.what}")
-        )
+    yield from _open_events(event for _, event in islice(app.model.events, RECENT))
+
+
+def _open_events(events: Iterable[Event]) -> Iterator[Entry]:
+    """Warnings and worse that are not over, the newest first; of what has a key, what was told last."""
+    told = set()
+    for event in events:
+        name = getattr(event, "key", "") or f"{event.where}: {event.what}"
+        if name not in told and event.level != "info":
+            yield Entry(f"event {event.where}: {event.what}", event.level, goes_to=("events", "event", name))
+        told.add(name)
 
 
 def rank(query: str) -> Callable[[str], tuple[int, int, int] | None]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ui.app.screens.help_texts import READING, SHOWS, Text
 from ui.app.widgets.lines import Line, beside, cut, fit, rule, seg
 from ui.app.widgets.marks import MARKS
-from ui.app.widgets.tones import DIM, HEAD, NOTE
+from ui.app.widgets.tones import DIM, HEAD, NOTE, TONES
 from ui.key_names import spelled
 from ui.keys import Command, Keys, Screen
 
@@ -38,6 +38,8 @@ class HelpPane:
         self.of: Screen = "overview"
         self.first = 0
         self.search = ""
+        self._kind: tuple[object, ...] = ()
+        self._made: list[Line] = []
 
     def open(self, screen: Screen) -> None:
         """Begins anew with the help of a screen."""
@@ -66,16 +68,26 @@ class HelpPane:
 
     def lines(self, width: int, height: int) -> list[Line]:
         """The page: keys, and beside or below them what the screen shows."""
-        if width >= WIDE:
-            left = width // 2
-            keys, texts = _grouped(self._keys(left - 1), self.search, left - 1), self._texts(width - left - 2)
-            shown = _grouped(texts, self.search, width - left - 2)
-            page = beside(keys, [(seg(" "), *line) for line in shown], left, max(len(keys), len(shown)))
-        else:
-            page = _grouped([*self._keys(width), *self._texts(width)], self.search, width)
+        page = self._page(width)
         room = max(0, height - 1)
         self.first = min(self.first, max(0, len(page) - room))
         return [self._head(width, len(page), room), *page[self.first : self.first + room]]
+
+    def _page(self, width: int) -> list[Line]:
+        """The whole page; the same lines for as long as nothing of it changes."""
+        why = tuple(map(self.why, self.keys.commands_of(self.of)))
+        kind = (self.of, self.search, width, why, TONES.generation)
+        if kind == self._kind:
+            return self._made
+        if width >= WIDE:
+            left = width // 2
+            keys = _grouped(self._keys(left - 1), self.search, left - 1)
+            shown = _grouped(self._texts(width - left - 2), self.search, width - left - 2)
+            page = beside(keys, [(seg(" "), *line) for line in shown], left, max(len(keys), len(shown)))
+        else:
+            page = _grouped([*self._keys(width), *self._texts(width)], self.search, width)
+        self._kind, self._made = kind, page
+        return page
 
     def _head(self, width: int, total: int, room: int) -> Line:
         place = f"  {self.first + 1}-{min(self.first + room, total)} of {total} " if total > room else " "

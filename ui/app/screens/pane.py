@@ -58,9 +58,15 @@ class Pane:
 
     def click(self, x: int, y: int) -> bool:
         """Puts the cursor on the row of a table that is drawn at a cell of the screen; False where there is none."""
-        del x
         line = self._shown[y] if 0 <= y < len(self._shown) else ()
-        return any(table.click(line) for table in self.tables())
+        best: tuple[int, int, LiveTable] | None = None
+        for table in self.tables():
+            found = table.found(line)
+            if found is not None and found[0] <= x and (best is None or found[0] > best[0]):
+                best = (*found, table)
+        if best is not None:
+            best[2].move(best[1] - best[2].cursor)
+        return best is not None
 
     def pointed(self) -> Pointed:
         """What the cursor is on."""

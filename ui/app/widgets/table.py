@@ -101,14 +101,17 @@ class LiveTable:
             self.cursor = found
         return found is not None
 
-    def click(self, line: Line) -> bool:
-        """Puts the cursor on the row that was drawn in ``line``, alone or beside others; False where none of its rows was."""
-        parts = {id(segment) for segment in line}
+    def found(self, line: Line) -> tuple[int, int] | None:
+        """The cell at which one of its rows begins in a line of the screen, alone or beside others, and which row it is."""
+        x = 0
+        begins: dict[int, int] = {}
+        for segment in line:
+            begins.setdefault(id(segment), x)
+            x += segment.cell_length
         for place, drawn in enumerate(self._shown, self._first):
-            if id(drawn[0]) in parts:
-                self.move(place - self.cursor)
-                return True
-        return False
+            if id(drawn[0]) in begins:
+                return begins[id(drawn[0])], place
+        return None
 
     @property
     def selected(self) -> Row | None:
