@@ -79,13 +79,18 @@ class Past:
     def header(self) -> Header:
         """See Samples."""
         with contextlib.suppress(IndexError, RecordingError):
-            return header_of(self.sample(self.first_index))
+            return header_of(self.sample(self.first))
         return Header()
 
     @property
-    def first_index(self) -> int:
+    def first(self) -> int:
         """See Samples."""
         return self._first
+
+    @property
+    def end(self) -> int:
+        """See Samples."""
+        return self._next
 
     @property
     def held_bytes(self) -> int:

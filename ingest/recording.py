@@ -31,8 +31,12 @@ class Samples(Protocol):
         """Whose they are."""
 
     @property
-    def first_index(self) -> int:
-        """The number of the oldest that is kept; the newest is ``first_index + len - 1``."""
+    def first(self) -> int:
+        """The number of the oldest that is kept."""
+
+    @property
+    def end(self) -> int:
+        """One more than the number of the newest; ``first`` where there is none."""
 
     @property
     def cut(self) -> str:
@@ -99,10 +103,10 @@ class Replayed:
 class Recording:
     """A recording that is read; also one that is still being written. Made by ``open``. Of one thread."""
 
-    first_index = 0
+    first = 0
 
     def __init__(self, path: str, fd: int) -> None:
-        self._path, self._fd = path, fd
+        self.path, self._fd = path, fd
         self._scanner = Scanner()
         self._read = 0
         self._times = array("q")
@@ -161,6 +165,11 @@ class Recording:
         elif scanner.lost:
             said.append(f"{scanner.lost} samples stand upon what is not in it")
         return "; ".join(said)
+
+    @property
+    def end(self) -> int:
+        """See Samples."""
+        return len(self)
 
     def __len__(self) -> int:
         """See Samples."""

@@ -36,6 +36,7 @@ LOCAL = {"irq": "LOC", "name": "Local timer interrupts", "rate": 8100.0, "core":
         ("cpus:60-70", False, True),
         ("core:1-2,64", False, True),
         ("core:all", True, True),
+        ("core:30-38,36", True, False),  # ranges within ranges
         ("core:8-", False, False),  # being typed: 8
         ("irq:142", True, False),
         ("irq:100-150", True, False),

@@ -12,7 +12,7 @@ from ui.key_names import spelled
 
 Screen = Literal["overview", "core", "irqs", "nic", "ingest", "profiles", "events"]
 SCREENS: tuple[Screen, ...] = ("overview", "core", "irqs", "nic", "ingest", "profiles", "events")
-Needs = Literal["", "root", "past"]
+Needs = Literal["", "root", "host", "past"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,8 @@ class Command:
     ``name`` is what the keymap file, the palette and ``keys --json`` call it: unique on a screen. ``action`` is a method of the
     app, or ``pane('x')``: the method ``do_x`` of the screen shown. ``where`` is empty for what works everywhere; a screen's own
     command with the same key goes before it. ``footer`` orders the hints below a screen, 0 leaves it out. ``needs`` is ``root``
-    for what changes the host, ``past`` for what needs samples to look back at.
+    for what changes the host, ``host`` for what asks this one (a recording or another host's stream is no host to ask), ``past``
+    for what needs samples to look back at.
     """
 
     name: str
@@ -78,18 +79,19 @@ COMMANDS = (
     Command("mark", ("r",), "r", "pane('mark')", "mark", "counts losses from now on", ("nic",), 6),
     # ingest
     Command("ring", ("o",), "o", "pane('ring')", "ring",
-        "opens a packet ring on an interface, or closes it (CAP_NET_RAW)", ("ingest",), 2),
+        "opens a packet ring on an interface, or closes it (CAP_NET_RAW)", ("ingest",), 2, "host"),
     Command("next source", ("w",), "w", "pane('next')", "interface", "the interface for the ring", ("ingest",), 3),
     Command("linked", ("c",), "c", "linked", "linked", "the cause that is linked to this, on its own screen", ("ingest",
         "events"), 3),
     Command("gaps", ("g",), "g", "pane('gaps')", "gaps only", "only the feeds that miss something", ("ingest",), 6),
     # profiles
-    Command("plan", ("enter",), "↵", "enter", "plan", "what the selected profile would change", ("profiles",), 1),
+    Command("plan", ("enter",), "↵", "enter", "plan", "what the selected profile would change", ("profiles",), 1,
+        "host"),
     Command("pick", ("space",), "spc", "pane('pick')", "pick",
         "takes the selected change in or out of the apply", ("profiles",), 2),
     Command("apply", ("a",), "a", "apply", "apply", "applies what is picked; undone again unless kept", ("profiles",), 3,
         "root"),
-    Command("verify", ("v",), "v", "verify", "verify", "looks at every setting of the active profile again", (), 0),
+    Command("verify", ("v",), "v", "verify", "verify", "looks at every setting of the active profile again", (), 0, "host"),
     Command("keep", ("K",), "K", "keep", "KEEP", "keeps the transaction that waits", (), 0, "root"),
     Command("undo", ("U",), "U", "undo", "UNDO", "puts everything back", (), 0, "root"),
     Command("diff", ("d",), "d", "pane('diff')", "diff",
@@ -121,7 +123,7 @@ COMMANDS = (
     Command("slower", ("less_than_sign",), "<", "rate(-1)", "slower", "samples and draws less often"),
     Command("faster", ("greater_than_sign",), ">", "rate(1)", "faster", "samples and draws more often: 1, 2, 4, 10 Hz"),
     # doing
-    Command("fix", ("f",), "f", "fix", "plan the remedy", "opens the plan that ends what the cursor is on", (), 3),
+    Command("fix", ("f",), "f", "fix", "plan the remedy", "opens the plan that ends what the cursor is on", (), 3, "host"),
     Command("evidence", ("e",), "e", "evidence", "evidence", "keeps the last minute and the next half in a file", (), 8),
     Command("recorder", ("R",), "R", "recorder", "arm", "arms or disarms the recorder that a critical event sets off"),
     Command("export", ("x",), "x", "export", "export", "writes what this screen lists as JSON and CSV"),

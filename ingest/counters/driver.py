@@ -9,11 +9,10 @@ A driver that is not in the map has no counters here: then only sysfs speaks.
 """
 
 import functools
+import os
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 
 from tuner.host.driver_statistics import DriverStatistics
 from tuner.host.text import is_number, printable
@@ -83,7 +82,9 @@ def driver_map() -> Mapping[str, Driver]:
     Raises:
         ValueError: the file is not as it must be.
     """
-    return parse_map(files("ingest.counters").joinpath("driver_counters.toml").read_text("utf-8"))
+    # by its place: importlib.resources brings zipfile and urllib along, a megabyte in a process that has to be small
+    with open(os.path.join(os.path.dirname(__file__), "driver_counters.toml"), encoding="utf-8") as file:
+        return parse_map(file.read())
 
 
 def parse_map(text: str) -> dict[str, Driver]:
@@ -92,6 +93,8 @@ def parse_map(text: str) -> dict[str, Driver]:
     Raises:
         ValueError: no TOML, an unknown class or key, a pattern that is none; with the driver and the counter.
     """
+    import tomllib
+
     found: dict[str, Driver] = {}
     for name, table in tomllib.loads(text).items():
         unknown = set(table) - {"counters", "also", "queue_marker"}

@@ -5,7 +5,9 @@ import re
 SEQUENCE = re.compile(r"\x1b(?:\[[0-9;:?<>=!]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_]|[ -/]+[0-~])")
 # what Textual's driver and compositor send: colours, places, modes, questions, the keyboard protocol
 EXPECTED = re.compile(r"\x1b\[(?:[0-9;]*m|[0-9;]*H|\?[0-9;]*[hl]|\?[0-9]+\$p|[<>=][0-9;]*u|[0-2]?[JK]|6n)|\x1b\]22;[a-z-]*\x07")
-FORBIDDEN = re.compile("[\x00-\x06\x08\x0b-\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069]")
+FORBIDDEN = re.compile(
+    "[\x00-\x06\x08\x0b-\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069]"
+)
 MODES = ("1049", "1000", "1003", "1006", "1015", "1004", "2004")
 
 

@@ -34,7 +34,9 @@ def answer(command):
 
     records = {
         "profiles": {"profiles": [{"name": "base", "summary": "for base", "active": True}]},
-        "history": {"transactions": [{"transaction": 7, "profile": {"name": "feed-handler"}, "state": "applied", "undo_in_s": 60.0}]},
+        "history": {
+            "transactions": [{"transaction": 7, "profile": {"name": "feed-handler"}, "state": "applied", "undo_in_s": 60.0}]
+        },
     }
     return hostile({name: value for name, value in records.get(command, PLAN).items()})
 

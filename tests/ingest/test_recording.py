@@ -28,7 +28,7 @@ def write(path, samples, every=4):
 
 
 def all_of(rec: Samples) -> list[Sample]:
-    return [rec.sample(rec.first_index + at) for at in range(len(rec))]
+    return [rec.sample(rec.first + at) for at in range(len(rec))]
 
 
 @pytest.fixture
@@ -288,7 +288,7 @@ def filled(samples, every=4, **limits) -> Past:
 
 def test_the_past_has_the_same_samples(ticks):
     past = filled(ticks)
-    assert (len(past), past.first_index, past.cut) == (len(ticks), 0, "")
+    assert (len(past), past.first, past.cut) == (len(ticks), 0, "")
     assert all_of(past) == ticks
     assert [past.sample(at) for at in reversed(range(len(ticks)))] == ticks[::-1]
     assert past.header == header_of(ticks[0])
@@ -302,20 +302,20 @@ def test_numbers_stay_while_the_oldest_are_dropped():
     for time_s, whole, line in blocks_of(samples):
         past.append(line, time_s, whole)
         assert past.held_bytes <= 8000
-        firsts.add(past.first_index)
-        newest = past.first_index + len(past) - 1
+        firsts.add(past.first)
+        newest = past.first + len(past) - 1
         assert past.sample(newest) == samples[newest]
-        assert past.sample(past.first_index) == samples[past.first_index]
+        assert past.sample(past.first) == samples[past.first]
         assert past.at(samples[newest].time_s) == newest
     assert len(firsts) > 50
     assert {first % 4 for first in firsts} == {0}
-    with pytest.raises(IndexError, match=str(past.first_index)):
-        past.sample(past.first_index - 1)
+    with pytest.raises(IndexError, match=str(past.first)):
+        past.sample(past.first - 1)
 
 
 def test_what_is_too_old_is_dropped():
     past = filled([tick(number) for number in range(100)], limit_s=20.0)
-    assert past.first_index == 76  # 79 is 20 s old, and stands upon 76
+    assert past.first == 76  # 79 is 20 s old, and stands upon 76
     assert past.time_s(99) == tick(99).time_s
 
 
@@ -336,8 +336,8 @@ def test_changes_upon_nothing_are_left_out(ticks):
 def test_one_group_that_is_too_large_is_let_go(ticks):
     past = filled([tick(number) for number in range(200)], every=150, limit_bytes=9000)
     assert past.held_bytes <= 9000
-    assert all_of(past) == [tick(number) for number in range(past.first_index, past.first_index + len(past))]
-    assert past.first_index + len(past) > 50
+    assert all_of(past) == [tick(number) for number in range(past.first, past.first + len(past))]
+    assert past.first + len(past) > 50
 
 
 def test_a_span_of_the_past_is_a_recording(tmp_path, ticks):

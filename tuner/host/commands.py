@@ -4,7 +4,6 @@ What counts is the exit status. What they print is shown to people where one fai
 """
 
 import errno
-import subprocess
 from collections.abc import Sequence
 from typing import IO
 
@@ -58,6 +57,8 @@ def demand(name: str, ended: tuple[int, str]) -> None:
 
 
 def _ended(words: list[str], limit_s: float, output: IO[bytes] | None = None) -> tuple[int, str]:
+    import subprocess  # most commands run no other program, and it costs 4 ms
+
     try:
         done = subprocess.run(
             words,

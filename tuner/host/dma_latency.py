@@ -22,10 +22,13 @@ import select
 import signal
 import stat
 import struct
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import subprocess
 
 DEVICE = "/dev/cpu_dma_latency"
 MISC = "/sys/class/misc/cpu_dma_latency"  # there where the kernel has the device, also in a sandbox without devices
@@ -178,6 +181,8 @@ class Holders:
             if not reason and self._up(path, None):
                 return
             reason = reason or " (its unit did not come up either)"
+        import subprocess
+
         child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -300,6 +305,8 @@ def end_process(process: str) -> None:
 
 def _as_unit(us: int, command: list[str]) -> str:
     """Starts the holder as a transient unit of the system; why that was not possible, or nothing."""
+    import subprocess
+
     words = [SYSTEMD_RUN, "--quiet", "--collect", "--no-ask-password", f"--unit=quietcore-dma-latency-{us}us.service"]
     words += [f"--description=Quietcore: holds a CPU exit latency of {us} µs"]
     words += [f"--property={line}" for line in UNIT]

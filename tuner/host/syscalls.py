@@ -1,7 +1,7 @@
 """Everything about a host that is no file: ethtool requests and thread affinity, behind one port.
 
 ``LinuxSyscalls`` asks this machine's kernel; a tree of files is answered for by ``tuner.host.simulated``.
-ethtool goes through pyroute2's ioctl class, imported at the first request: it costs 0.1 s of CPU and most commands ask nothing.
+ethtool goes through pyroute2's ioctl class, loaded at the first request: most commands ask nothing.
 Never another program's text: parsers of ``ethtool`` output broke silently for years.
 """
 
@@ -18,6 +18,7 @@ from tuner.host.cpulist import CpuSet
 from tuner.host.dma_latency import MISC, DmaLatency, Holders
 from tuner.host.driver_statistics import DriverStatistics, read_statistics
 from tuner.host.ethtool import read_blocks, write_block
+from tuner.host.ethtool_library import ioctl_library
 from tuner.host.ethtool_values import (
     CHANNEL_FIELDS,
     CHANNELS,
@@ -377,19 +378,18 @@ class LinuxSyscalls(LinuxNicSyscalls):
 
 def _ethtool(ifname: str, request: Callable[[Any], T]) -> T:
     """One request through pyroute2, its exceptions turned back into the errnos that they were."""
-    from pyroute2.ethtool.ioctl import IoctlEthtool, NoSuchDevice, NotSupportedError
-
+    library = ioctl_library()
     if not valid_name(ifname):  # a longer name is an IndexError in there
         raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), ifname)
     tool = None
     try:
-        tool = IoctlEthtool(ifname)
+        tool = library.IoctlEthtool(ifname)
         return request(tool)
     except UnicodeEncodeError as error:  # it takes no name that is not UTF-8
         raise OSError(errno.EOPNOTSUPP, "the interface's name is not UTF-8", ifname) from error
-    except NotSupportedError as error:
+    except library.NotSupportedError as error:
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), ifname) from error
-    except NoSuchDevice as error:
+    except library.NoSuchDevice as error:
         raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), ifname) from error
     finally:
         if tool is not None:

@@ -206,6 +206,8 @@ class QuietcoreApp(Shell):
         """Why a command does not work now; empty where it does."""
         if command.needs == "root" and not self.model.may_change:
             return self.model.why_not
+        if command.needs == "host" and self.model.kind in ("view", "replay"):
+            return self.model.why_not
         if command.needs == "past" and self.timeline.past.end == self.timeline.past.first:
             return "no sample yet"
         return ""

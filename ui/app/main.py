@@ -4,12 +4,11 @@ import argparse
 import contextlib
 import gc
 import os
-import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tuner.host.text import printable
 from ui.app import aside
 from ui.app.ending import Ending
 from ui.cli.ring_sources import ring_words, without_ring
@@ -17,47 +16,127 @@ from ui.looks import Looks, LooksError, looks_of
 
 if TYPE_CHECKING:
     from ui.app.app import QuietcoreApp
+    from ui.app.model import Kind
     from ui.app.source import Source
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Runs the app until it is left; its exit status: 0, 1 where it could not run, 128 and the signal that ended it."""
+    """Runs the app on this host until it is left; its exit status: 0, 1 where it could not run, 128 and the signal."""
     wrong = without_ring(arguments) or without_terminal()
     if wrong:
-        sys.stderr.write(f"quietcore: {wrong}\n")
-        return 1
+        return _cannot(wrong)
     try:
-        looks = looks_of(os.environ, arguments.theme, arguments.ascii)
-    except LooksError as error:
-        sys.stderr.write(f"quietcore: {error}\n")
-        return 1
-    sys.stdout.write(f"\x1b[2J\x1b[H quietcore  starting the collector{'...' if looks.ascii else '…'}\r\n")
-    sys.stdout.flush()
+        looks = _begin(arguments)
+        with _options_of(arguments) as options:
+            return _watch(arguments, looks, options)
+    except (LooksError, OSError) as error:
+        return _cannot(str(error))
+
+
+def _watch(arguments: argparse.Namespace, looks: Looks, options: list[str]) -> int:
+    from ui.app.source import ChildSource
+
+    words = [*ring_words(arguments), *(["--story"] if arguments.demo else [])]
+    source = ChildSource(options, "0.5s", words)  # first: it starts while the rest is loaded
+    aside.weigh_less()
+    kind: Kind = "demo" if arguments.demo else "files" if arguments.root is not None else "live"
+    why_not = "" if kind != "live" or os.geteuid() == 0 else "not root"
+    try:
+        return run(lambda: _app(arguments, looks, options, source, kind, why_not), arguments.state)
+    finally:
+        source.close()
+
+
+def replay(arguments: argparse.Namespace) -> int:
+    """Runs the app on a recording until it is left; its exit status."""
+    from ingest.blocks import RecordingError
+    from ingest.recording import Recording
+
+    wrong = without_terminal()
+    if wrong:
+        return _cannot(wrong)
+    try:
+        with Recording.open(arguments.file) as recording:
+            if not len(recording):
+                return _cannot(f"{arguments.file}: no sample is in it")
+            looks = _begin(arguments, "reading the recording")
+            from ui.app.source import ReplaySource
+
+            source = ReplaySource(recording)
+            return run(lambda: _app(arguments, looks, [], source, "replay", "a recording is shown"), arguments.state)
+    except (LooksError, OSError, RecordingError) as error:
+        return _cannot(f"{arguments.file}: {error}")
+
+
+def view(arguments: argparse.Namespace) -> int:
+    """Runs the app on another host's samples, which come in on stdin, until it is left; its exit status."""
+    wrong = without_terminal()
+    if wrong:
+        return _cannot(wrong)
+    try:
+        looks = _begin(arguments, "waiting for the other host")
+        stream = os.dup(0)  # keys come from the terminal
+        terminal = os.open("/dev/tty", os.O_RDWR)
+        os.dup2(terminal, 0)
+        os.close(terminal)
+    except (LooksError, OSError) as error:
+        return _cannot(str(error))
+    from ui.app.source import PipeSource
+
+    source = PipeSource(stream)
+    return run(lambda: _app(arguments, looks, [], source, "view", "another host is shown"), arguments.state)
+
+
+def _cannot(why: str) -> int:
+    sys.stderr.write(f"quietcore: {printable(why, 400)}\n")
+    return 1
+
+
+def _begin(arguments: argparse.Namespace, words: str = "") -> Looks:
+    """How it is to look, and the first words on the terminal, where ``ui/start.py`` said none: what is heavy comes later."""
+    looks = looks_of(os.environ, getattr(arguments, "theme", None), getattr(arguments, "ascii", False))
+    if words:
+        sys.stdout.write(f" quietcore  {words} ...\r")
+        sys.stdout.flush()
     aside.step_aside()
-    with _host_options(arguments) as (options, simulated):
-        from ui.app.source import ChildSource
-
-        source = ChildSource(options, "0.5s", ring_words(arguments))  # first: it starts while the rest is loaded
-        aside.weigh_less()
-        try:
-            return run(lambda: _app(arguments, looks, options, source, simulated), arguments.state)
-        finally:
-            source.close()
+    return looks
 
 
-def _app(arguments: argparse.Namespace, looks: Looks, options: list[str], source: "Source", simulated: bool) -> "QuietcoreApp":
+def _options_of(arguments: argparse.Namespace) -> "contextlib.AbstractContextManager[list[str]]":
+    """The global options of every child."""
+    if arguments.demo and arguments.root is None:
+        from ui.app.demo import demo_options
+
+        return demo_options(arguments.state)
+    named = (("--state", arguments.state), ("--root", arguments.root))
+    return contextlib.nullcontext([word for name, value in named if value is not None for word in (name, value)])
+
+
+def _app(
+    arguments: argparse.Namespace, looks: Looks, options: list[str], source: "Source", kind: "Kind", why_not: str
+) -> "QuietcoreApp":
     from ui.app.app import QuietcoreApp
+    from ui.app.evidence import Evidence, applied
+    from ui.app.evidence_files import EvidenceFiles, state_directory
     from ui.app.model import Model
     from ui.app.ring_control import ChildRing
     from ui.app.runner import ChildRunner
+    from ui.cli.main import VERSION
     from ui.keymap import places as keymap_places
     from ui.keymap import read_keymap
 
-    may_change = simulated or arguments.root is not None or os.geteuid() == 0
-    kind = "demo" if simulated else "files" if arguments.root is not None else "live"
-    model = Model(kind=kind, may_change=may_change, why_not="" if may_change else "not root")
+    kept = state_directory(os.environ, arguments.state, root=os.geteuid() == 0)
+    if kind == "demo":
+        kept = os.path.join(os.path.dirname(options[options.index("--root") + 1]), "evidence")  # it goes with the demo
+    evidence = Evidence(source.past, EvidenceFiles(kept))
+    source.saw = evidence.saw
     keymap, places = read_keymap(keymap_places(os.environ)), (".", "~", arguments.state or "/var/lib/quietcore")
-    return QuietcoreApp(source, ChildRunner(options), ChildRing([]), model, looks=looks, keymap=keymap, places=places)
+    model = Model(kind=kind, source_name=source.name, may_change=not why_not, why_not=why_not)
+    app = QuietcoreApp(
+        source, ChildRunner(options), ChildRing([]), model, keymap=keymap, looks=looks, evidence=evidence, places=places
+    )
+    evidence.about = lambda: {"quietcore": VERSION, "plan": applied(app.profiles_view.history)}
+    return app
 
 
 def run(make: Callable[[], "QuietcoreApp"], state: str | None) -> int:
@@ -93,49 +172,3 @@ def without_terminal() -> str:
         f"{named}: this terminal cannot show the app; quietcore status is a report of now, quietcore watch goes on"
         "; or name the terminal: TERM=xterm-256color quietcore"
     )
-
-
-@contextlib.contextmanager
-def _host_options(arguments: argparse.Namespace) -> Iterator[tuple[list[str], bool]]:
-    """The global options of every child; a demo host lasts as long as the app."""
-    options = []
-    if arguments.state is not None:
-        options += ["--state", arguments.state]
-    if not arguments.demo or arguments.root is not None:
-        if arguments.root is not None:
-            options += ["--root", arguments.root]
-        yield options, False
-        return
-    import tempfile
-
-    from tuner.host.simulated import write_tree
-
-    memory = "/dev/shm"  # noqa: S108 - a directory of our own is made in it
-    with tempfile.TemporaryDirectory(prefix="quietcore-demo-", dir=memory if os.access(memory, os.W_OK) else None) as directory:
-        _clean_up_after_us(directory)
-        root = os.path.join(directory, "host")
-        write_tree(root)
-        yield [*options, "--root", root], True
-
-
-def _clean_up_after_us(directory: str) -> None:
-    """Leaves a process behind that removes the directory when this one is gone, however it went.
-
-    A closed terminal ends the app by SIGHUP within half a second, and no handler of Textual's runs.
-    """
-    import shutil
-
-    watched, held = os.pipe()
-    if os.fork():
-        os.close(watched)
-        os.set_inheritable(held, False)
-        return
-    with contextlib.suppress(BaseException):
-        os.setsid()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        os.close(held)
-        os.read(watched, 1)  # nothing is ever written: this ends when the other end is closed
-        time.sleep(1.0)  # the children of the app end after it
-        shutil.rmtree(directory, ignore_errors=True)
-    os._exit(0)

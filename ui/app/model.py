@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ingest.sample import Event, Sample
 from tuner.host.text import printable
@@ -14,6 +14,7 @@ from ui.app.transaction_view import ProfilesView
 from ui.keys import Screen
 
 HISTORY = 240
+Kind = Literal["live", "demo", "files", "view", "replay"]
 
 
 @dataclass(slots=True)
@@ -24,7 +25,7 @@ class Model:
     ``replay``. What changes the host works on the first three alone, and only where ``may_change``; ``why_not`` says why not.
     """
 
-    kind: str = "live"
+    kind: Kind = "live"
     source_name: str = ""
     sample: Sample | None = None
     history: History = field(default_factory=History)

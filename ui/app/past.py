@@ -1,34 +1,9 @@
-"""Samples to look back at: what every source offers beside the newest one."""
+"""Samples in a list, to look back at: of a source that has them already."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
+from ingest.blocks import Header
 from ingest.sample import Sample
-
-
-class Samples(Protocol):
-    """Samples by number. Numbers stay valid while the oldest are dropped; ``first`` is the oldest that is still there."""
-
-    @property
-    def first(self) -> int:
-        """The number of the oldest."""
-
-    @property
-    def end(self) -> int:
-        """One more than the number of the newest; ``first`` where there is none."""
-
-    def sample(self, number: int) -> Sample:
-        """One of them.
-
-        Raises:
-            LookupError: it is not there any more, or cannot be read.
-        """
-
-    def time_s(self, number: int) -> float:
-        """Its wall-clock time."""
-
-    def at(self, time_s: float) -> int:
-        """The last that is not after a time; the oldest where all are."""
 
 
 class ListPast:
@@ -37,21 +12,27 @@ class ListPast:
     def __init__(self, samples: Sequence[Sample] = ()) -> None:
         self.samples = list(samples)
         self.first = 0
+        self.cut = ""
+        self.header = Header()
+
+    def __len__(self) -> int:
+        """See Samples."""
+        return len(self.samples)
 
     @property
     def end(self) -> int:
         """See Samples."""
         return len(self.samples)
 
-    def sample(self, number: int) -> Sample:
+    def sample(self, index: int) -> Sample:
         """See Samples."""
-        if not 0 <= number < len(self.samples):
-            raise LookupError(f"no sample {number}")
-        return self.samples[number]
+        if not 0 <= index < len(self.samples):
+            raise IndexError(f"no sample {index}")
+        return self.samples[index]
 
-    def time_s(self, number: int) -> float:
+    def time_s(self, index: int) -> float:
         """See Samples."""
-        return self.sample(number).time_s
+        return self.sample(index).time_s
 
     def at(self, time_s: float) -> int:
         """See Samples."""

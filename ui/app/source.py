@@ -1,11 +1,13 @@
-"""Where samples come from: a child process that prints them, or a list. Nothing else in the app knows which.
+"""Where samples come from: a child process, a stream on stdin, a recording, a list. Nothing else in the app knows which.
 
 The child is the collector: a process of its own, so that a stalled terminal, which blocks this process within seconds, never
-stops it from counting, and so that what drawing costs is never taken for what watching costs. Only the newest sample is kept.
+stops it from counting, and so that what drawing costs is never taken for what watching costs. A thread reads what comes: the
+newest sample is what is drawn, all of them are kept for some minutes, packed, and events are told whether anybody draws or not.
 """
 
 import contextlib
 import ctypes
+import os
 import signal
 import subprocess
 import sys
@@ -14,15 +16,24 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from ingest.sample import Event, Sample, SampleError, from_json
+from ingest.blocks import RecordingError
+from ingest.incoming import Incoming
+from ingest.past import Past
+from ingest.recording import Recording, Samples
+from ingest.sample import Event, Sample
 from tuner.host.text import printable
-from ui.app.past import ListPast, Samples
+from ui.app.past import ListPast
 
 _PR_SET_PDEATHSIG = 1
+_CHUNK = 1 << 16
+Saw = Callable[[Event, float, Sample], None]
 
 
 class Source(Protocol):
     """A stream of samples, of which the newest counts, and those that can be looked back at."""
+
+    name: str  # what to call it in the header; empty: this host
+    saw: Saw | None  # called with each event, its time and its sample, where samples come in; it must return at once
 
     @property
     def past(self) -> Samples:
@@ -51,6 +62,8 @@ class ListSource:
     def __init__(self, samples: Sequence[Sample]) -> None:
         self._samples = list(samples)
         self._next = 0
+        self.name = ""
+        self.saw: Saw | None = None
         self.past = ListPast()
         self.ended = ""
         self.interval_s = 0.5
@@ -82,44 +95,48 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
-class ChildSource:
-    """``quietcore watch --json`` as a child: its lines are read by a thread, the newest is kept.
+class Stream:
+    """Samples from a descriptor, read by a thread of its own."""
 
-    Args:
-        options: the global ones.
-        interval: between samples.
-        rings: words that name packet rings and feeds.
-    """
-
-    def __init__(self, options: Sequence[str], interval: str, rings: Sequence[str] = ()) -> None:
+    def __init__(self) -> None:
+        self.name = ""
+        self.past = Past()
+        self.ended = ""
+        self.saw: Saw | None = None
+        self.refused = 0  # lines that were no samples
         self._newest: Sample | None = None
-        self._ended = ""
-        self.past: Samples = ListPast()
         self._events: deque[tuple[float, Event]] = deque(maxlen=1000)
-        self.saw: Callable[[Event, float, Sample], None] = lambda *_: None  # called by the reader, for each event
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-m", "ui.cli.main", *options, "--json", "watch", "--interval", interval, "--live", *rings],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl, before any thread of ours exists in the child
-        )
-        self._reader = threading.Thread(target=self._read, name="samples", daemon=True)
+        self._reader: threading.Thread | None = None
+
+    def _start(self, fd: int) -> None:
+        self._reader = threading.Thread(target=self._read, args=(fd,), name="samples", daemon=True)
         self._reader.start()
 
-    def _read(self) -> None:
-        process = self._process
-        if process.stdout is None or process.stderr is None:
+    def _read(self, fd: int) -> None:
+        incoming = Incoming()
+        try:
+            while data := os.read(fd, _CHUNK):
+                for arrived in incoming.feed(data):
+                    self._take(arrived.sample, arrived.line, arrived.whole)
+                self.refused = incoming.refused
+        except (OSError, RecordingError) as error:
+            self.ended = printable(str(error), 120)
             return
-        for line in process.stdout:
-            with contextlib.suppress(SampleError):  # a line torn by the child's end
-                self._newest = sample = from_json(line)
-                self._events.extend((sample.time_s, event) for event in sample.events)
-                for event in sample.events:
-                    self.saw(event, sample.time_s, sample)
-        words = process.stderr.read().decode("utf-8", "replace").strip().splitlines()
-        status = process.wait()
-        self._ended = printable(words[-1], 120) if words else f"the collector ended with status {status}"
+        self.ended = self._why(incoming)
+
+    def _take(self, sample: Sample, line: bytes, whole: bool) -> None:
+        self.past.append(line, sample.time_s, whole)
+        self._newest = sample
+        for event in sample.events:
+            self._events.append((sample.time_s, event))
+            if self.saw is not None:
+                self.saw(event, sample.time_s, sample)
+
+    def _why(self, incoming: Incoming) -> str:
+        """Why there is no more, at its end."""
+        if self._newest is None and incoming.refused:
+            return f"what came is no stream of samples: {printable(incoming.why, 90)}"
+        return incoming.left or "the stream is over"
 
     def newest(self) -> Sample | None:
         """See Source."""
@@ -133,13 +150,47 @@ class ChildSource:
                 found.append(self._events.popleft())
         return found
 
-    @property
-    def ended(self) -> str:
+    def pace(self, interval_s: float) -> None:
         """See Source."""
-        return self._ended
+
+    def close(self) -> None:
+        """See Source."""
+
+
+class ChildSource(Stream):
+    """``quietcore watch --json --changes`` as a child.
+
+    Args:
+        options: the global ones.
+        interval: between samples.
+        words: more of its options: rings and feeds, a story.
+    """
+
+    def __init__(self, options: Sequence[str], interval: str, words: Sequence[str] = ()) -> None:
+        super().__init__()
+        watch = ["--json", "watch", "--changes", "--paced", "--interval", interval, "--live", *words]
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-m", "ui.cli.main", *options, *watch],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl, before any thread of ours exists in the child
+        )
+        if self._process.stdout is not None:
+            self._start(self._process.stdout.fileno())
+
+    def _why(self, incoming: Incoming) -> str:
+        del incoming
+        words = self._process.stderr.read().decode("utf-8", "replace").strip().splitlines() if self._process.stderr else []
+        status = self._process.wait()
+        return printable(words[-1], 120) if words else f"the collector ended with status {status}"
 
     def pace(self, interval_s: float) -> None:
         """See Source."""
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):  # it ended
+                self._process.stdin.write(f"interval {round(interval_s * 1000)}ms\n".encode())
+                self._process.stdin.flush()
 
     def close(self) -> None:
         """See Source."""
@@ -149,4 +200,39 @@ class ChildSource:
                 self._process.wait(2.0)
             except subprocess.TimeoutExpired:
                 self._process.kill()
-        self._reader.join(2.0)
+        if self._reader is not None:
+            self._reader.join(2.0)
+
+
+class PipeSource(Stream):
+    """Another host's samples, on a descriptor that somebody else writes to."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__()
+        self.name = "from stdin"
+        self._start(fd)
+
+
+class ReplaySource:
+    """A recording: nothing comes, all is there."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.name = printable(os.path.basename(recording.path), 60)
+        self.saw: Saw | None = None
+        self.past = recording
+        self.ended = recording.cut
+
+    def newest(self) -> Sample | None:
+        """See Source."""
+        return None
+
+    def events(self) -> list[tuple[float, Event]]:
+        """See Source."""
+        return []
+
+    def pace(self, interval_s: float) -> None:
+        """See Source."""
+
+    def close(self) -> None:
+        """See Source."""
+        self.past.close()

@@ -3,11 +3,15 @@
 import datetime as dt
 import re
 import time
+from bisect import bisect_left
+from collections import deque
 
+from ingest.blocks import RecordingError
+from ingest.recording import Samples
 from ingest.sample import Sample
+from tuner.host.text import printable
 from ui.app.history import SAMPLES
 from ui.app.model import Model
-from ui.app.past import Samples
 from ui.app.played import Played
 from ui.app.source import Source
 
@@ -29,6 +33,7 @@ class Timeline:
         self.model, self.source = model, source
         self.number = -1  # of the sample on screen
         self._seen: Sample | None = None
+        self._taken: deque[int] = deque(maxlen=SAMPLES)  # the numbers of the samples in the histories
         self._played = Played()
         self._started = (0.0, 0.0)  # monotonic clock and sample time where playing went on
 
@@ -48,13 +53,14 @@ class Timeline:
         if newest is None or newest is self._seen:
             return False
         self._seen = newest
-        self.number = max(self.past.first, self.past.end - 1)
-        self._show(newest)
+        self._show(max(self.past.first, self.past.end - 1), newest)
         return True
 
-    def _show(self, sample: Sample) -> None:
-        self.model.sample = sample
+    def _show(self, number: int, sample: Sample) -> None:
+        """One more sample behind those in the histories."""
+        self.number, self.model.sample = number, sample
         self.model.history.take(sample)
+        self._taken.append(number)
 
     def _play(self) -> bool:
         past = self.past
@@ -67,14 +73,27 @@ class Timeline:
         due = past.at(self._started[1] + time.monotonic() - self._started[0])
         if due <= self.number:
             return False
-        for number in range(self.number + 1, due + 1):
-            sample = past.sample(number)
-            self._show(sample)
-            self.model.events.extendleft(self._played.take(number, sample))
+        if self.model.history.hidden:
+            self._refill(self.number)
+        for number in range(max(self.number + 1, due - _REFILL), due + 1):
+            sample = self._read(number)
+            if sample is not None:
+                self._show(number, sample)
+                self.model.events.extendleft(self._played.take(number, sample))
         self.number = due
         if due == past.end - 1:
             self.pause()
         return True
+
+    def _read(self, number: int) -> Sample | None:
+        """A sample that is kept; None where it is gone meanwhile, or damaged, which is told."""
+        try:
+            return self.past.sample(number)
+        except IndexError:
+            return None
+        except RecordingError as error:
+            self.model.tell(printable(str(error)), "warn")
+            return None
 
     def _go_on(self) -> None:
         self._started = time.monotonic(), self.past.time_s(self.number) if self.number >= 0 else 0.0
@@ -91,11 +110,11 @@ class Timeline:
                 self._jump(self.past.first)
             self._go_on()
             return
-        last = self.past.end - 1
-        if self.number < last:
-            self._jump(last)
-        self._seen = None
-        self.tick()
+        self._seen = self.source.newest()
+        if self.past.end > self.past.first:
+            self._jump(self.past.end - 1)
+            if self.model.history.hidden:
+                self._refill(self.number)
 
     def step(self, samples: int) -> None:
         """Pauses, and goes so many samples on."""
@@ -125,11 +144,11 @@ class Timeline:
 
     def _meant(self, text: str) -> float:
         here = self.past.time_s(self._inside(self.number))
-        span = re.fullmatch(r"([+-])(\d{1,6}(?:\.\d{1,3})?)([smh]?)", text)
+        span = re.fullmatch(r"([+-])(\d{1,6}(?:\.\d{1,3})?)([smh]?)", text, re.ASCII)
         if span:
             seconds = float(span[2]) * {"": 1, "s": 1, "m": 60, "h": 3600}[span[3]]
             return here + (seconds if span[1] == "+" else -seconds)
-        clock = re.fullmatch(r"(\d{1,2}):(\d{2})(?::(\d{2}))?", text)
+        clock = re.fullmatch(r"(\d{1,2}):(\d{2})(?::(\d{2}))?", text, re.ASCII)
         if not clock or int(clock[1]) > 23 or int(clock[2]) > 59 or int(clock[3] or 0) > 59:
             raise TimeError(f"{text}: no time; as 10:42:07, 10:42, -90s, +5m, or now")
         day = dt.datetime.fromtimestamp(here).astimezone()
@@ -149,23 +168,33 @@ class Timeline:
 
     def _jump(self, number: int) -> None:
         """Shows a sample, with the histories that led to it."""
-        history = self.model.history
-        behind = self.number - number if self.number >= 0 else 0
-        self.number = number
-        if self.model.kind != "replay" and 0 <= history.hidden + behind < min(history.count, SAMPLES):
-            # what was taken is kept: only the end of the view moves
-            history.look(history.hidden + behind)
-            self.model.sample = self.past.sample(number)
+        taken, history = self._taken, self.model.history
+        sample = self._read(number)
+        if sample is None:
             return
-        history.clear()
-        for each in range(max(self.past.first, number - _REFILL), number + 1):
-            sample = self.past.sample(each)
-            history.take(sample)
-            if self.model.kind == "replay":
-                self._played.take(each, sample)
+        place = bisect_left(taken, number)
+        if place < len(taken) and taken[place] == number:  # it is among those that were taken: only the end of the view moves
+            history.look(len(taken) - 1 - place)
+            self.number, self.model.sample = number, sample
+        elif taken and number == taken[-1] + 1:
+            history.look(0)
+            self._show(number, sample)
+        else:
+            self._refill(number)
         if self.model.kind == "replay":
+            self._played.take(number, sample)
             self._played.show(number, self.model.events)
-        self.model.sample = self.past.sample(number)
+
+    def _refill(self, number: int) -> None:
+        """Makes the histories anew, of the samples that led to one."""
+        self.model.history.clear()
+        self._taken.clear()
+        for each in range(max(self.past.first, number - _REFILL), number + 1):
+            sample = self._read(each)
+            if sample is not None:
+                self._show(each, sample)
+                if self.model.kind == "replay":
+                    self._played.take(each, sample)
 
     def where(self) -> str:
         """How far behind now the view is, or the time of a recording."""

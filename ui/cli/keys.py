@@ -11,7 +11,7 @@ from ui.key_names import spelled
 from ui.keymap import EVERYWHERE, Keymap, places, read_keymap
 from ui.keys import SCREENS, Command
 
-_NEEDS = {"root": "needs root", "past": "needs samples to look back at"}
+_NEEDS = {"root": "needs root", "host": "on this host or a simulated one", "past": "needs samples to look back at"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,10 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from itertools import groupby
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from ui.start import APP_OPTIONS, APP_SWITCHES
+from ui.start import chosen as _chosen
 
 VERSION = "0.1.0"
 
@@ -49,9 +52,6 @@ exit status:
   5  failed and rolled back: the host is as before
   6  degraded: the rollback left something behind, which is listed
 """
-
-APP_OPTIONS = ("--ring", "--feed", "--feed-file", "--filter", "--theme")
-APP_SWITCHES = ("--ascii",)
 
 EPILOG = f"""\
 Without a command: the app on a terminal, the status report elsewhere. The app reads packet rings beside its counters where
@@ -155,20 +155,10 @@ def open_streams() -> None:
             setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
-def _chosen(argv: Sequence[str]) -> str | None:
-    words = iter(argv)
-    for word in words:
-        if word in ("--root", "--state", *APP_OPTIONS):
-            next(words, None)
-        elif not word.startswith("-"):
-            return word
-    return None
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
     open_streams()
-    argv = sys.argv[1:] if argv is None else argv
+    argv = sys.argv[1:] if argv is None else list(argv)
     chosen = _chosen(argv)
     try:
         parser = build_parser(chosen)
@@ -201,14 +191,11 @@ def _app(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from tuner.profile import ProfileError
-    from tuner.store import Refused
-
     try:
         status: int = importlib.import_module(COMMANDS[arguments.command][0]).run(arguments)
-    except ProfileError as error:
+    except _error("tuner.profile", "ProfileError") as error:
         return _failed(arguments, 1, [fault.told() for fault in error.faults])
-    except Refused as error:
+    except _error("tuner.store", "Refused") as error:
         return _failed(arguments, 4, [f"refused: {error}"])
     except BrokenPipeError:
         raise
@@ -216,6 +203,11 @@ def _run(arguments: argparse.Namespace) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _failed(arguments, 1, [f"{where}{error.strerror or error}"])
     return status
+
+
+def _error(module: str, name: str) -> Any:
+    """A kind of error, to be caught; nothing, where its module was not imported: then it cannot have been raised."""
+    return getattr(sys.modules.get(module), name, ())
 
 
 def _failed(arguments: argparse.Namespace, status: int, reasons: Sequence[str]) -> int:

@@ -5,12 +5,14 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from tuner.host.host import Host
 from tuner.host.text import printable
-from tuner.plan import Change, summary
 from ui.cli.table import table
+
+if TYPE_CHECKING:  # a plan knows every knob: who only watches must not pay for that
+    from tuner.host.host import Host
+    from tuner.plan import Change
 
 SCHEMA = "quietcore/1"
 _MARK = {
@@ -55,7 +57,7 @@ def unheard(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def banner(host: Host) -> None:
+def banner(host: "Host") -> None:
     """Says what host this is, where it is not this machine."""
     if host.simulated:
         say(f"SIMULATED host below {printable(str(host.files.root))}")
@@ -64,9 +66,17 @@ def banner(host: Host) -> None:
 
 
 def changes_record(
-    command: str, profile: Mapping[str, str], changes: Iterable[Change], *, changed: bool, transaction: int | None, **more: Any
+    command: str,
+    profile: Mapping[str, str],
+    changes: "Iterable[Change]",
+    *,
+    changed: bool,
+    transaction: int | None,
+    **more: Any,
 ) -> dict[str, Any]:
     """The shape that plan, apply and verify print."""
+    from tuner.plan import summary
+
     changes = tuple(changes)
     return {
         "command": command,
@@ -79,11 +89,13 @@ def changes_record(
     }
 
 
-def changes_text(changes: Iterable[Change], everything: bool = False) -> str:
+def changes_text(changes: "Iterable[Change]", everything: bool = False) -> str:
     """Changes as a table; settings that are as wanted are counted, not listed, unless ``everything`` is asked for.
 
     Interrupts that want the same are one line: a host has hundreds.
     """
+    from tuner.plan import summary
+
     changes = list(changes)
     shown = [c for c in changes if everything or c.state not in ("ok", "ok-rounded")]
     rows = []
@@ -110,7 +122,7 @@ def changes_text(changes: Iterable[Change], everything: bool = False) -> str:
     return "\n".join(lines)
 
 
-def _grouped(changes: list[Change], everything: bool) -> list[list[Change]]:
+def _grouped(changes: "list[Change]", everything: bool) -> "list[list[Change]]":
     groups: list[list[Change]] = []
     for change in changes:
         last = groups[-1][0] if groups else None
@@ -128,19 +140,19 @@ def _grouped(changes: list[Change], everything: bool) -> list[list[Change]]:
     return groups
 
 
-def _value(value: object, group: list[Change]) -> str:
+def _value(value: object, group: "list[Change]") -> str:
     if len({str(change.now) for change in group}) > 1:
         return "various"
     return "-" if value is None else printable(str(value), 40)
 
 
-def _effect(change: Change, group: list[Change]) -> str:
+def _effect(change: "Change", group: "list[Change]") -> str:
     if len({str(each.effective) for each in group}) > 1:
         return "various"
     return "-" if change.effective in (None, change.now) else printable(str(change.effective), 40)
 
 
-def needs_root(host: Host, command: str) -> None:
+def needs_root(host: "Host", command: str) -> None:
     """Refuses to change this machine as somebody who may not.
 
     Raises:

@@ -42,10 +42,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Shows it. 1 where it is no recording, or nothing of that time is in it."""
     if sys.stdin.isatty() and sys.stdout.isatty() and not arguments.json:
-        from ui.app.main import replay as app  # type: ignore[attr-defined]
+        from ui.app.main import replay as app
 
-        status: int = app(arguments)
-        return status
+        return app(arguments)
     try:
         with Recording.open(arguments.file) as recording:
             return _shown(arguments, recording)

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import errno
+import gc
 import math
 import os
 import select
@@ -14,11 +15,10 @@ from types import FrameType
 
 from ingest.collector import Collector, pin_to_housekeeping
 from ingest.sample import Sample
-from tuner.drift import STEP_NS, DriftWatch, News
 from tuner.host.host import Host
 from tuner.host.text import printable
 from ui.cli.context import Context, open_context
-from ui.cli.drifting import with_drift
+from ui.cli.drifting import Drifting
 from ui.cli.durations import duration, parse_duration
 from ui.cli.output import say
 from ui.cli.ring_sources import ring_options
@@ -186,10 +186,13 @@ def sampled(
     with open_context(arguments) as context, contextlib.ExitStack() as held:
         if begun is not None:
             begun(context.host)
-        drift, news = held.enter_context(contextlib.closing(DriftWatch(context.host, context.store))), News()
-        for sample in _samples(context, arguments, pace, count, held):
-            yield with_drift(sample, drift, news)
-            news = drift.step(max(STEP_NS, round(pace.interval_s * 2e7)))
+        drift = held.enter_context(contextlib.closing(Drifting(context)))
+        for number, sample in enumerate(_samples(context, arguments, pace, count, held)):
+            yield drift.told(sample)
+            drift.step(pace.interval_s)
+            if number == 0:  # what is there by now stays: no later collection has to look at it again
+                gc.collect()
+                gc.freeze()
 
 
 def _samples(

@@ -39,10 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
         say("quietcore view: nothing is piped in; try: ssh HOST quietcore watch --json --changes | quietcore view -")
         return 1
     if sys.stdout.isatty() and not arguments.json:
-        from ui.app.main import view as app  # type: ignore[attr-defined]
+        from ui.app.main import view as app
 
-        status: int = app(arguments)
-        return status
+        return app(arguments)
     incoming, ending, count = Incoming(), Ending(), 0
     try:
         while data := os.read(sys.stdin.fileno(), _CHUNK):

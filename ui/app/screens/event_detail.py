@@ -1,5 +1,6 @@
 """One event: what, how it was in the minute before, what is linked, what to try, and the file that was kept of it."""
 
+import os
 import shlex
 import textwrap
 import time
@@ -65,7 +66,7 @@ class EventDetail:
             lines += _told("try", f"{advice.title}   f to plan it", width)
             lines += _told("", advice.because, width, DIM) if advice.because else []
         if file:
-            lines += _told("evidence", f"quietcore replay {shlex.quote(file)}", width)
+            lines += _told("evidence", f"quietcore replay {_short_of_home(shlex.quote(file))}", width)
         return lines
 
     def pointed(self, matter: Matter) -> Pointed:
@@ -142,11 +143,16 @@ def _shrunk(values: Sequence[float], columns: int) -> list[float]:
 
 
 def _told(label: str, words: str, width: int, tone: str = "", limit: int = 4) -> list[Line]:
-    parts = textwrap.wrap(words, max(10, width - _LABEL - 1))[:limit] or [""]
+    parts = textwrap.wrap(words, max(10, width - _LABEL - 1), break_on_hyphens=False)[:limit] or [""]
     return [
         cut((seg(f"  {label if not place else '':<{_LABEL - 2}}", DIM), seg(part, tone)), width)
         for place, part in enumerate(parts)
     ]
+
+
+def _short_of_home(path: str) -> str:
+    home = os.path.expanduser("~") + "/"
+    return "~/" + path.removeprefix(home) if path.startswith(home) else path
 
 
 def clock(time_s: float) -> str:

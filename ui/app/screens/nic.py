@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ingest.sample import NicSample, Sample
+from ingest.sample import LossSample, NicSample, Sample
 from ingest.stages import HOST
 from ui.app.interrupts import cpus_of
 from ui.app.model import Listing, Model, Pointed
@@ -50,6 +50,7 @@ class NicPane(Pane):
         self.changed = False
         self.marked: _Mark | None = None
         self._aim: tuple[str, str] | None = None  # (kind, key) that is to be found in the next sample
+        self._fix: tuple[LossSample, str] | None = None  # the last loss, and what would end it
         self._stages: tuple[tuple[object, ...], Stages] | None = None
         self._rows: tuple[Stages, tuple[int, bool, bool], list[Row]] | None = None
 
@@ -73,9 +74,7 @@ class NicPane(Pane):
         past, hidden = self.model.history.nics, self.model.history.hidden
         if self.window == MINUTE:
             counted, seconds = past.since(MINUTE_S, hidden)
-            words = (
-                "in the last minute" if seconds > MINUTE_S - 2 else f"in the last {seconds:.0f} s, as far as samples go back"
-            )
+            words = "in the last minute" if seconds > MINUTE_S - 2 else f"in the last {seconds:.0f} s (no more is kept)"
             return Window(MINUTE, "1 min", words, counted)
         if self.window == MARK and self.marked is not None:
             if sample.monotonic_ns < self.marked.at_ns:
@@ -217,8 +216,10 @@ class NicPane(Pane):
         row = found.row
         place = "" if row.where == HOST else f" {row.where}"
         what = f"! {clock(found.time_s)} {row.stage} {row.name}{place}: {found.count} in {found.interval_s:.1f} s"
-        known = remedy(sample, Pointed("loss", waterfall.row_key(row), record=row))
-        fix = f"   f {known.title}" if known is not None else ""
+        if self._fix is None or self._fix[0] is not row:
+            known = remedy(sample, Pointed("loss", waterfall.row_key(row), record=row))
+            self._fix = row, f"   f {known.title}" if known is not None else ""
+        fix = self._fix[1]
         if height < _TALL:
             return [cut((seg(f" {what}", BAD), seg(fix)), width)]
         more = f"   {row.counter}{': ' + row.note if row.note else ''}{fix}"

@@ -12,7 +12,7 @@ from ui.app.losses import FEED, FEEDS, HOST, TRANSMIT, counted, key_of, places_o
 from ui.app.model import Pointed
 from ui.app.widgets.lines import Line
 from ui.app.widgets.ramp import short, spark
-from ui.app.widgets.table import Column, LiveTable, Row
+from ui.app.widgets.table import Column, LiveTable, Row, Value
 from ui.app.widgets.tones import BAD, DIM
 
 WIDE, ROOMY = 130, 170
@@ -138,7 +138,13 @@ def _cell(rows: Sequence[LossSample], wide: bool) -> tuple[str, str]:
 
 def _ledger_row(key: str, loss: LossSample) -> Row:
     cells = (str(loss.stage), loss.name, loss.where, short(loss.per_s), f"{loss.total:,}", loss.counter, loss.kind)
-    values = {"stage": loss.stage, "name": loss.name, "where": loss.where, "rate": loss.per_s, "total": loss.total}
+    values: dict[str, Value] = {
+        "stage": loss.stage,
+        "name": loss.name,
+        "where": loss.where,
+        "rate": loss.per_s,
+        "total": loss.total,
+    }
     return Row(
         key, cells, BAD if loss.per_s and loss.kind == LOSS else "", values | {"counter": loss.counter, "kind": loss.kind}
     )

@@ -117,6 +117,8 @@ def _row(loss: LossSample, stages: Stages, wide: bool) -> Row:
         "visible": loss.visible, "lost": loss.per_s if loss.visible else None, "total": loss.total if loss.visible else None,
         "window": stages.window.name, "note": loss.note,
     }  # fmt: skip
+    if loss.where.startswith("CPU "):
+        values["core"] = loss.where[4:]
     if not loss.visible:
         words = (loss.where, loss.counter, loss.note) if wide else (loss.note,)
         return Row(row_key(loss), (name, UNSEEN, "-", "-", *words), DIM, values)
@@ -155,7 +157,7 @@ def boxes(stages: Stages) -> list[Box]:
         mine = [loss for loss in stages.rows if loss.stage in numbers and loss.visible]
         lost = [loss for loss in mine if loss.kind == (DETAIL if main == _FEED else LOSS)]
         sure = any(loss.stage == main and loss.kind not in (AGGREGATE, WARNING, DELAY) for loss in mine)
-        worst = max(lost, key=lambda loss: (loss.per_s, loss.total), default=None)
+        worst = max(lost, key=lambda loss: (loss.per_s, loss.total, loss.stage == main), default=None)
         pressed = any(loss.per_s for loss in mine if loss.kind in (WARNING, DELAY))
         found.append(
             Box(
