@@ -27,6 +27,8 @@ EVERYWHERE = "everywhere"
 NEVER_LOST = ("quit", "help", "back")
 _SECTIONS = (EVERYWHERE, *SCREENS)
 
+_BY_DEFAULT = {each.name: each.keys for each in COMMANDS}
+
 # (section, command's name) -> toolkit's names of keys
 Said = Mapping[tuple[str, str], tuple[str, ...]]
 
@@ -189,12 +191,13 @@ def _shadowed(screen: str, own: list[Command], general: list[Command], mine: Sai
     taken = {key: each for each in own for key in each.keys}
     for command in general:
         lost = [key for key in command.keys if key in taken]
+        new = [key for key in lost if key not in _BY_DEFAULT[command.name]]
         if not lost:
             continue
-        by = taken[lost[0]]
+        by = taken[(new or lost)[0]]
         entry = _entry(mine, screen, by)
-        if (EVERYWHERE, command.name) in mine:
-            where = f"[{EVERYWHERE}] {command.name}: {spelled(lost[0])} is {by.name} on {screen}"
+        if (EVERYWHERE, command.name) in mine and (new or len(lost) == len(command.keys)):
+            where = f"[{EVERYWHERE}] {command.name}: {spelled((new or lost)[0])} is {by.name} on {screen}"
             yield where, f"give it another key, or {by.name} one"
         elif entry is not None and len(lost) == len(command.keys):
             also = "" if command.name in NEVER_LOST else ", or []"

@@ -29,8 +29,8 @@ def looks_of(environ: Mapping[str, str], theme: str | None = None, ascii_only: b
     Raises:
         LooksError: TERM is ``dumb`` or not set, or QUIETCORE_THEME is no theme.
     """
-    if environ.get("TERM", "") in ("", "dumb"):
-        said = "not set" if not environ.get("TERM") else "dumb"
+    if environ.get("TERM", "") in ("", "dumb", "unknown"):
+        said = environ.get("TERM") or "not set"
         raise LooksError(f"TERM is {said}: the app cannot draw on that; quietcore status and quietcore watch can be read there")
     return Looks(theme or _theme(environ), ascii_only or _ascii(environ))
 

@@ -135,6 +135,8 @@ class FakeRunner:
             return Answer(
                 0, {"profiles": [{"name": n, "summary": f"for {n}", "active": False} for n in ("base", "feed-handler")]}
             )
+        if command == "explain":
+            return Answer(0, {"knobs": []})
         if command == "history":
             entry = {"transaction": 7, "profile": {"name": "feed-handler"}, "state": "applied", "undo_in_s": 60.0}
             return Answer(0, {"transactions": [entry] if self.waiting else []})

@@ -263,7 +263,7 @@ class Evidence:
 
 
 def applied(history: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """The transaction that holds the host as its profile wants it, out of what ``quietcore history`` lists, the oldest first."""
+    """The transaction that holds the host as its profile wants it, of those that ``quietcore history`` lists, oldest first."""
     for each in reversed(history):
         if each.get("state") in ("applied", "confirmed"):
             return {name: each.get(name) for name in ("transaction", "profile", "state")}

@@ -142,8 +142,8 @@ class Palette(CommandPalette):
 
     DEFAULT_CSS = """
     Palette > Vertical { margin-top: 2; }
-    Palette #--input { border: none; padding: 0; }
-    Palette CommandInput, Palette CommandInput:focus { border: none; padding: 0 1; }
+    Palette #--input { border: none; padding: 0; height: 1; }
+    Palette CommandInput, Palette CommandInput:focus { border: none; padding: 0 1; height: 1; }
     Palette SearchIcon { display: none; }
     Palette CommandList, Palette CommandList:focus { border: none; }
     Palette LoadingIndicator { display: none; }

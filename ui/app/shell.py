@@ -56,6 +56,7 @@ class Shell(App[int]):
         self.keys = keys
         self.terminal: Terminal | None = None  # none in a test
         self.header, self.tabs, self.body, self.footer = (Lines(id=name) for name in ("header", "tabs", "body", "footer"))
+        self.prompt = Prompt(self.redraw)
         self._failures: list[BaseException] = []
         self.loop: asyncio.AbstractEventLoop
         for theme in themes.THEMES.values():
@@ -65,7 +66,7 @@ class Shell(App[int]):
 
     def compose(self) -> ComposeResult:
         """Header, tabs, the screen, the footer: four widgets, whatever there is to see, and the prompt."""
-        yield from (self.header, self.tabs, self.body, Prompt(self.redraw), self.footer)
+        yield from (self.header, self.tabs, self.body, self.prompt, self.footer)
 
     def live(self, ending: Ending) -> BaseException | None:
         """Runs until it is left, or a signal asks for the end; what it failed of, if it failed."""
@@ -93,11 +94,6 @@ class Shell(App[int]):
     def in_front(self) -> bool:
         """Whether nothing lies over the screens: the palette, say."""
         return bool(self.screen_stack) and self.screen is self.screen_stack[0]
-
-    @property
-    def prompt(self) -> Prompt:
-        """The line in which something is typed."""
-        return self.query_one(Prompt)
 
     # what an app does with it
 
@@ -149,7 +145,7 @@ class Shell(App[int]):
         """Takes a palette, and the toolkit's theme that goes with it."""
         TONES.use(name)
         self.theme = themes.THEMES[name].name
-        for widget in self.query(Lines) if self.screen_stack else ():
+        for widget in (self.header, self.tabs, self.body, self.footer):
             widget.forget()
 
     def next_theme(self) -> str:

@@ -12,14 +12,14 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.color import Color
 from textual.filter import LineFilter, Monochrome, NoColor
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 from ui.app.widgets.marks import MARKS
 from ui.app.widgets.tones import BACKGROUNDS
 
 _OWN = dict.fromkeys(("primary", "secondary", "accent", "warning", "error", "success", "foreground"), "ansi_default")
 _TERMINAL = _OWN | dict.fromkeys(("background", "surface", "panel", "boost"), "ansi_default")
-_CURSOR = {
+_CURSOR = BUILTIN_THEMES["ansi-dark"].variables | {
     "block-cursor-foreground": "ansi_default", "block-cursor-background": "ansi_default", "block-cursor-text-style": "reverse",
     "input-cursor-foreground": "ansi_default", "input-cursor-background": "ansi_default", "input-cursor-text-style": "reverse",
     "input-selection-foreground": "ansi_default", "input-selection-background": "ansi_default",

@@ -34,11 +34,16 @@ class TransactionControl:
     def __init__(
         self, view: ProfilesView, runner: Runner, redraw: Callable[[], None], tell: Callable[[str, str], None]
     ) -> None:
-        self.view, self.runner, self.redraw, self.tell = view, runner, redraw, tell
+        self.view, self.runner, self.redraw, self._tell = view, runner, redraw, tell
         self._next_look = 0.0
         self._stamp: tuple[object, ...] = ()
         self._asking = False
         self._following: int | None = None  # a transaction that is not over yet
+
+    def tell(self, words: str, tone: str) -> None:
+        """A word in the footer, at once: nobody waits for what a step says."""
+        self._tell(words, tone)
+        self.redraw()
 
     # what is there
 
@@ -184,8 +189,8 @@ class TransactionControl:
         conflicts = "; ".join(map(str, answer.record.get("conflicts", [])))
         boot = sum(change.get("disruption") == "reboot" for change in view.to_do)
         right = sum(count for state, count in answer.record.get("summary", {}).items() if state.startswith("ok"))
-        told = f"{len(view.to_do) - boot} to change now, {boot} at boot, {right} already right"
-        view.step("1 plan", "failed" if conflicts else "ok", conflicts or f"{told}; nothing written")
+        told = f"nothing written: {len(view.to_do) - boot} to change now, {boot} at boot, {right} right"
+        view.step("1 plan", "failed" if conflicts else "ok", conflicts or told)
         return True
 
     # apply
@@ -291,8 +296,8 @@ class TransactionControl:
         """What keep and undo have in common: the journals say how it ended, but for what the command itself refused."""
         waited = self.view.waiting
         await self.load()
-        undone = answer.record.get("undone")
-        if answer.status == 0 and undone is not None:
+        undone = answer.record.get("undone", [])
+        if answer.status == 0 and what == "undo":
             self.view.forget()
             restored = sum(each.get("result") == "restored" for each in undone)
             nothing = answer.record.get("outcome") == "unchanged"

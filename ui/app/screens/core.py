@@ -14,7 +14,7 @@ from ui.app.screens.overview_cores import point_at
 from ui.app.screens.pane import Pane
 from ui.app.widgets.chart import AXIS, Chart, Hist, axis_for
 from ui.app.widgets.kept import Kept
-from ui.app.widgets.lines import Line, fit, rule, seg
+from ui.app.widgets.lines import Line, fit, seg
 from ui.app.widgets.ramp import levels, short
 from ui.app.widgets.table import LiveTable
 from ui.app.widgets.tones import BAD, DIM, HEAD, WARN
@@ -61,16 +61,16 @@ class CorePane(Pane):
         facts = self._facts(core, width)
         if self.zoomed:
             return [facts, *self._panel(core, width, height - 1)]
-        rows = max(6, min(12, height // 4))
+        rows = 6 if height < 28 else min(16, height // 3)
         lines = [facts, *self._charts(core, width, rows)]
         rest = height - len(lines)
         if width >= WIDE:
-            right = max(60, width * 2 // 5)
+            right = max(52, width * 2 // 5)
             left = width - right - 1
             lines += self._beside(core, (left, right), rest)
             return lines
         lines += _filled(self.sources.lines(width, rest - 4, self.panel == "sources"), rest - 4)
-        title = rule(self.compare.title, width, HEAD if self.panel == "compare" else DIM)
+        title = self._kept.rule("compare", self.compare.title, width, HEAD if self.panel == "compare" else DIM)
         return [*lines, self._soft(core, width), title, *self.compare.short_lines(width)]
 
     def _taken(self, sample: Sample) -> CoreSample | None:
@@ -148,8 +148,11 @@ class CorePane(Pane):
         active = HEAD if self.panel == "chart" else DIM
         title = f"{metric.title}, {history.column_s:g} s a column"
         covers = min(self.range_s, len(samples) * history.interval_s)
-        titles = rule(title if len(title) + 4 <= left else metric.name, left, active), rule(f"last {covers:g} s", right, DIM)
-        lines = [self._kept.joined(("title", *(line[0].text for line in titles), active), titles, seg("┬", DIM))]
+        titles = (
+            self._kept.rule("chart title", title if len(title) + 4 <= left else metric.name, left, active),
+            self._kept.rule("hist title", f"last {round(covers, 1):g} s", right),
+        )
+        lines = [self._kept.joined("titles", titles, seg("┬", DIM))]
         bar = seg("│", DIM)
         lines += [self._kept.joined(("chart", y), pair, bar) for y, pair in enumerate(zip(drawn, counted, strict=False))]
         below = self._kept.text("time", ((self._time(len(values), span, left), DIM),), left)
@@ -159,7 +162,7 @@ class CorePane(Pane):
     def _time(columns: int, span: float, width: int) -> str:
         room = width - AXIS
         start = f"-{span:g} s" if columns else ""
-        at = max(0, room - columns)
+        at = max(0, room - max(columns, len(start) + 4))
         return f"{'0┴':>{AXIS}}" + fit(" " * at + start + "now".rjust(max(0, room - at - len(start))), room)
 
     def _tones(self, core: CoreSample, metric: Metric, values: Sequence[float], columns: int) -> bytes:

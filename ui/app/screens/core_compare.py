@@ -1,7 +1,7 @@
 """A core beside the others of its role: what is the median there, and who has most."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from ingest.sample import CoreSample
@@ -40,6 +40,11 @@ def against(core: CoreSample, cores: Sequence[CoreSample]) -> tuple[int, list[Ag
     return len(others), found
 
 
+def _named(row: Row) -> Row:
+    """The row with the figure's short name."""
+    return replace(row, cells=(f" {row.key}", *row.cells[1:]))
+
+
 class Compare:
     """The panel: a table where there is room, else two lines."""
 
@@ -60,7 +65,8 @@ class Compare:
         self._role = core.role
 
     def _row(self, each: Against) -> Row:
-        there = (short(each.middle), short(each.highest), str(each.on)) if self._count else ("-", "-", "-")
+        most = (short(each.highest), str(each.on)) if each.highest else ("0", "-")
+        there = (short(each.middle), *most) if self._count else ("-", "-", "-")
         return Row(each.name, (f" {each.title}", short(each.mine), *there), tones={1: each.tone} if each.tone else {})
 
     @property
@@ -72,11 +78,13 @@ class Compare:
 
     def lines(self, width: int, height: int, active: bool) -> list[Line]:
         """As a table."""
+        roomy = width >= 70
+        title = f"── {self.title}" if roomy else f"── {self._count} other {self._role}"
         columns = [
-            Column(f"── {self.title}", 0), Column("this", 6, True), Column("median", 6, True), Column("most", 6, True),
+            Column(title, 0), Column("this", 6, True), Column("median", 6, True), Column("most", 6, True),
             Column("core", 4, True),
         ]  # fmt: skip
-        return self.table.lines(columns, width, height, active)
+        return self.table.lines(columns, width, height, active, None if roomy else _named)
 
     def short_lines(self, width: int) -> list[Line]:
         """As two lines: this core | the median."""

@@ -57,6 +57,11 @@ def origins_of(sample: Sample, core: CoreSample) -> list[Origin]:
     return found
 
 
+def _whole(total: int) -> str:
+    told = f"{total:,}"
+    return told if len(told) <= 10 else short(total)
+
+
 def point_at(origin: Origin, cpu: int) -> Pointed:
     """A row of /proc/interrupts, as what the cursor is on."""
     irq = origin.irq
@@ -96,10 +101,10 @@ class Sources:
     def lines(self, width: int, height: int, active: bool) -> list[Line]:
         """Title and rows."""
         against = sum(each.word == "BREAK" for each in self._origins.values())
-        title = f"── {len(self._origins)} sources" + (f", {against} against its policy" if against else "")
+        title = f"── {len(self._origins)} sources" + (f" {against} BREAK" if against else "")
         columns = [
-            Column(title, 0), Column("rate/s", 6, True), Column("share", 5, True), Column("total", 13, True),
-            Column("last", 8, True), Column("policy", 6), Column("remedy", 10 if width < 100 else 20 if width < 130 else 30),
+            Column(title, 0), Column("rate/s", 6, True), Column("share", 5, True), Column("total", 10, True),
+            Column("last", 8, True), Column("policy", 6), Column("remedy", 16 if width < 100 else 24 if width < 130 else 34),
         ]  # fmt: skip
         return self.table.lines(columns, width, height, active, self._filled, more=height > 5)
 
@@ -114,7 +119,7 @@ class Sources:
             last = time.strftime("%H:%M:%S", time.localtime(seen)) if seen is not None and seen <= shown else "-"
         cells = (
             f" {irq.irq:>4} {irq.name}", short(origin.per_s), f"{100 * origin.share:.0f}%" if origin.per_s else "",
-            f"{origin.total:,}", last, origin.word, self._remedy(origin),
+            _whole(origin.total), last, origin.word, self._remedy(origin),
         )  # fmt: skip
         return Row(row.key, cells, origin.tone if origin.tone in _RANK else "", self._values(origin))
 
@@ -122,7 +127,8 @@ class Sources:
         irq = origin.irq
         return {
             "core": self.cpu, "irq": irq.irq, "name": irq.name, "device": irq.device, "rate": origin.per_s,
-            "total": origin.total, "share": round(origin.share, 4), "policy": origin.word, "effective": irq.effective, "requested": irq.requested,
+            "total": origin.total, "share": round(origin.share, 4), "policy": origin.word, "effective": irq.effective,
+            "requested": irq.requested,
         }  # fmt: skip
 
     def rows(self) -> Sequence[dict[str, str | float | int]]:

@@ -30,6 +30,7 @@ class Overview(Pane):
     """Draws the overview. The core under the cursor is the same in the maps and in the table."""
 
     name: Screen = "overview"
+    filter_keys = ("cpu", "core", "node", "role", "rate", "dev", "ipi", "tick", "drops", "busy", "policy", "why")
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)

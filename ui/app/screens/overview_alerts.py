@@ -10,7 +10,7 @@ from ui.app.remedies import Remedy, remedy
 from ui.app.widgets.kept import Kept
 from ui.app.widgets.lines import Line
 from ui.app.widgets.table import Column, LiveTable, Row, Value
-from ui.app.widgets.tones import BAD, DIM, WARN
+from ui.app.widgets.tones import BAD, DIM, HEAD, WARN
 from ui.keys import SCREENS, Screen
 
 _TONES = {"crit": BAD, "warn": WARN}
@@ -98,7 +98,7 @@ class Alerts:
         if self._wide:
             ends: tuple[str, ...] = (f"f {found.title}" if found is not None else "", see)
         else:
-            ends = ((f"f  {see}" if found is not None else see),)
+            ends = ((f"f  {see[:-3]}" if found is not None else see),)
         values: dict[str, Value] = {"level": event.level, "where": event.where, "what": event.what, "time_s": time_s}
         cells = (event.level.upper(), clock, event.where, event.what, *ends)
         return Row(name, cells, _TONES.get(event.level, ""), values)
@@ -125,10 +125,11 @@ class Alerts:
         """The alerts, below a title where there is room for one."""
         if height < 1:
             return []
-        columns = [Column("── a", 4), Column("lerts", 8), Column("", 20 if self._wide else 9), Column("", 0)]
+        columns = [Column("", 4), Column("", 8), Column("", 20 if self._wide else 9), Column("", 0)]
         columns += [Column("", min(40, width // 5)), Column("", 11)] if self._wide else [Column("", 13, True)]
-        shown = self.table.lines(columns, width, height if titled else height + 1, active, more=height > 3)
-        lines = shown if titled else shown[1:]
+        room = height - titled
+        shown = self.table.lines(columns, width, room + 1, active, more=room > 3)[1:]
         if not self.table.rows:
-            lines = [*lines, self._kept.text("none", ((" no alert is open", DIM),), width)]
-        return lines[:height]
+            shown = [self._kept.text("none", ((" no alert is open", DIM),), width)]
+        count = f"alerts, {len(self.table.rows)} open" if self.table.rows else "alerts"
+        return [*([self._kept.rule("title", count, width, HEAD if active else DIM)] if titled else []), *shown][:height]

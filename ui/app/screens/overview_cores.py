@@ -109,7 +109,7 @@ class Cores:
     def lines(self, width: int, height: int, active: bool) -> list[Line]:
         """Title and rows."""
         wide = width >= WIDE
-        left = f" {len(self.table.rows)} of {self.table.total}" if len(self.table.rows) < self.table.total else ""
+        left = f" {len(self.table.rows)}/{self.table.total}" if len(self.table.rows) < self.table.total else ""
         columns = [
             Column(f"── {self.table.order_name}{left}", 21), Column("intr/s", 6, True), Column("dev/s", 5, True),
             Column("ipi/s", 5, True), Column("tick/s", 6, True), Column("drops", 5, True),

@@ -6,7 +6,7 @@ from ingest.sample import Sample
 from tuner.host.cpulist import format_list
 from ui.app.policy import RESERVED, TICKING_PER_S
 from ui.app.widgets.kept import Kept
-from ui.app.widgets.lines import Line, rule, seg
+from ui.app.widgets.lines import Line, seg
 from ui.app.widgets.ramp import short
 from ui.app.widgets.tones import BAD, DIM, WARN
 
@@ -24,7 +24,7 @@ class Side:
         left = width * 3 // 8
         right = width - left - 1
         ingest, host = _ingest(sample)[: height - 1], _host(sample)[: height - 1]
-        titles = rule("ingest", left), rule("host", right)
+        titles = self._kept.rule("ingest", "ingest", left), self._kept.rule("host", "host", right)
         lines = [self._kept.joined(("title", width), titles, seg("┬", DIM))]
         bar = seg("│", DIM)
         for y in range(height - 1):

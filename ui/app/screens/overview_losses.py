@@ -1,4 +1,4 @@
-"""The overview's losses: for each interface, the host and the feeds what went at which stage, and all of the ledger when zoomed."""
+"""The overview's losses: what went at which stage, for each interface, the host and the feeds; zoomed, the whole ledger."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -10,6 +10,7 @@ from ingest.stages import LOSS, folded, worst_first
 from ui.app.history import History
 from ui.app.losses import FEED, FEEDS, HOST, TRANSMIT, counted, key_of, places_of
 from ui.app.model import Pointed
+from ui.app.widgets.heat import brief
 from ui.app.widgets.lines import Line
 from ui.app.widgets.ramp import short, spark
 from ui.app.widgets.table import Column, LiveTable, Row, Value
@@ -52,7 +53,7 @@ class Losses:
 
     def take(self, sample: Sample, width: int) -> None:
         """The losses of a sample."""
-        self._drawn = min(60, (width - 80) // 2) if width >= WIDE else width - 14 - 7 * len(STAGES) - 2
+        self._drawn = min(34 if width < 240 else 60, (width - 80) // 2) if width >= WIDE else width - 14 - 7 * len(STAGES) - 2
         places = places_of(sample)
         self._worst = {where: worst_first(rows)[0] for where, rows in places.items() if any(row.total for row in rows)}
         rates = {nic.name: nic.rx_packets_per_s for nic in sample.nics}
@@ -68,7 +69,7 @@ class Losses:
 
     def lines(self, width: int, height: int, active: bool) -> list[Line]:
         """Title and rows."""
-        size = 9 if width >= ROOMY else 6
+        size = 8 if width >= ROOMY else 6
         columns = [Column("── loss/s (boot)", 16) if width >= WIDE else Column("── loss/s", 13)]
         columns += [Column(name, size, True) for name, _ in STAGES]
         if width >= WIDE:
@@ -111,9 +112,11 @@ class Losses:
 
     def ledger_lines(self, width: int, height: int) -> list[Line]:
         """The whole ledger."""
+        roomy = width >= 100
         columns = [
-            Column("stage", 5, True), Column("what", 30), Column("where", 16), Column("/s", 6, True), Column("since boot", 12, True),
-            Column("counter", 0), *([Column("kind", 9)] if width >= 100 else []),
+            Column("stage", 5, True), Column("what", 30 if roomy else 22), Column("where", 16 if roomy else 12),
+            Column("/s", 6, True), Column("since boot", 12, True), Column("counter", 0),
+            *([Column("kind", 9)] if roomy else []),
         ]  # fmt: skip
         return self.ledger.lines(columns, width, height)
 
@@ -132,19 +135,14 @@ def _cell(rows: Sequence[LossSample], wide: bool) -> tuple[str, str]:
         return ("-" if rows else ""), DIM
     rate, total = sum(row.per_s for row in rows), sum(row.total for row in rows)
     if rate > 0:
-        return (f"{short(rate)} ({short(total)})" if wide and len(short(rate) + short(total)) < 7 else short(rate)), BAD
-    return (f"({short(total)})", "") if total else ("0", DIM)
+        return (f"{short(rate)} ({short(total)})" if wide and len(short(rate) + short(total)) <= 5 else short(rate)), BAD
+    if not total:
+        return "0", DIM
+    return f"({short(total) if wide or len(short(total)) < 5 else brief(total)})", ""
 
 
 def _ledger_row(key: str, loss: LossSample) -> Row:
     cells = (str(loss.stage), loss.name, loss.where, short(loss.per_s), f"{loss.total:,}", loss.counter, loss.kind)
-    values: dict[str, Value] = {
-        "stage": loss.stage,
-        "name": loss.name,
-        "where": loss.where,
-        "rate": loss.per_s,
-        "total": loss.total,
-    }
-    return Row(
-        key, cells, BAD if loss.per_s and loss.kind == LOSS else "", values | {"counter": loss.counter, "kind": loss.kind}
-    )
+    values: dict[str, Value] = {"stage": loss.stage, "name": loss.name, "where": loss.where, "counter": loss.counter}
+    values |= {"rate": loss.per_s, "total": loss.total, "kind": loss.kind}
+    return Row(key, cells, BAD if loss.per_s and loss.kind == LOSS else "", values)

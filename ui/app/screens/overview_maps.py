@@ -8,9 +8,9 @@ from ui.app.places import GROUPED_BY, Grouping, Places
 from ui.app.policy import METRICS, QUIET, ROLE_TONE, Figures, Metric
 from ui.app.widgets.heat import NUMBER, HeatGrid, HeatRow, rows_of, ruler
 from ui.app.widgets.kept import Kept
-from ui.app.widgets.lines import Line, cut, fit, rule, seg
+from ui.app.widgets.lines import Line, cut, fit, seg
 from ui.app.widgets.ramp import short
-from ui.app.widgets.tones import DIM, TONES
+from ui.app.widgets.tones import DIM, HEAD, TONES
 
 WIDE = 130
 _NAME = 7  # "drop/s "
@@ -88,12 +88,17 @@ class Maps:
         if plan.roles:
             lines += self._role_lines(plan, width)
         if len(lines) > height:
-            lines = [*lines[: height - 1], self._more(plan, len(lines) - height + 1, width)]
+            lines = self._window(lines, height, width, cursor)
         self._last = key, drawn, lines
         return lines
 
-    def _more(self, plan: _Plan, hidden: int, width: int) -> Line:
-        return cut((seg(f" {hidden} of {plan.height} rows more: z shows them", DIM),), width)
+    def _window(self, lines: list[Line], height: int, width: int, cursor: int | None) -> list[Line]:
+        """Of more rows than there is room for those around the cursor, and a line that says so."""
+        room = max(1, height - 2)
+        row = self._grids[0].row(cursor)
+        first = max(0, min(row - room // 2, len(lines) - 1 - room))
+        told = f" rows {first + 1}-{first + room} of {len(lines) - 1}; arrows in the map move, z gives it the screen"
+        return [lines[0], *lines[1 + first : 1 + first + room], cut((seg(told, DIM),), width)][:height]
 
     def move(self, cpu: int, rows: int, columns: int) -> int:
         """The CPU that the cursor comes to."""
@@ -128,7 +133,7 @@ class Maps:
             rows = tuple(row for group in groups for row in rows_of(group, panel - label - _MAX))
             size = label + max(map(_size, rows), default=0) + _MAX
             plans.append(_fitting(_Plan(rows, across, 0, min(panel, max(size, 24)), label, titled=True), height))
-        return max(plans, key=_merit)
+        return max(plans, key=lambda plan: _merit(plan, height))
 
     def _numbered(self, width: int, height: int) -> _Plan:
         plans = []
@@ -143,7 +148,7 @@ class Maps:
                 for row in rows_of(group, each)
             )
             plans.append(_fitting(_Plan(rows, (width + 1) // (panel + 1), 0, panel, label, titled=True), height))
-        return max(plans, key=_merit)
+        return max(plans, key=lambda plan: _merit(plan, height))
 
     # how they look
 
@@ -162,7 +167,12 @@ class Maps:
         gap = seg(" ")
         for start in range(0, len(shown), plan.across):
             band = shown[start : start + plan.across]
-            titles = tuple(rule(_title(each, plan.panel), plan.panel, "head" if each is shown[0] else DIM) for each in band)
+            titles = tuple(
+                self._kept.rule(
+                    ("title of", each.name), _title(each, plan.panel), plan.panel, HEAD if each is shown[0] else DIM
+                )
+                for each in band
+            )
             lines.append(self._kept.joined(("title", start, *(each.name for each in band), plan.panel), titles, gap))
             for y in range(len(plan.rows)):
                 parts = tuple(rows[y] for rows in drawn[start : start + plan.across])
@@ -213,9 +223,10 @@ def _size(row: HeatRow) -> int:
     return len(row.cells)
 
 
-def _merit(plan: _Plan) -> tuple[int, bool, int, int]:
-    """Of several ways to stand: more figures, then roles, then up to four figures side by side, then fewer lines."""
-    return plan.shown, plan.roles, min(plan.across, 4), -plan.height
+def _merit(plan: _Plan, height: int) -> tuple[bool, int, bool, int, int]:
+    """Of several ways to stand: one that fits, else the lowest; then more figures, roles, four side by side, fewer lines."""
+    fits = plan.height <= height
+    return fits, plan.shown if fits else -plan.height, plan.roles, min(plan.across, 4), -plan.height
 
 
 def _title(metric: Metric, panel: int) -> str:

@@ -128,7 +128,7 @@ class ProfilesPane(Pane):
     def _left(self, width: int, height: int) -> list[Line]:
         more = [*self._binding(width), *self._layers(width), *self._history(width)]
         listed = min(len(self.view.profiles) + 1, max(3, height - min(len(more), max(3, height // 4))))
-        columns = (Column("profile", 0), Column("changes", 8, number=True))
+        columns = (Column("profile", 0), Column("changes", 7, number=True))
         lines = self.profiles.lines(columns, width, listed, not self.on_plan)
         return [*lines, *more][:height]
 

@@ -152,6 +152,10 @@ class HeatGrid:
             segments.append(seg("".rjust(rest) if self._numbers else short(max(values, default=0.0)).rjust(rest), DIM))
         return tuple(segments)
 
+    def row(self, cpu: int | None) -> int:
+        """In which row a CPU is; the first where it is in none."""
+        return self._at.get(cpu, (0, 0))[0] if cpu is not None else 0
+
     def move(self, cpu: int, rows: int, columns: int) -> int:
         """The CPU so many rows and columns on from another; the nearest where nobody is there."""
         if not self._at:
@@ -241,7 +245,7 @@ def balanced(count: int, room: int) -> int:
     rows = -(-count // max(1, room))
     each = -(-count // rows)
     eights = -(-each // 8) * 8
-    return eights if eights <= room and -(-count // eights) == rows else each
+    return min(eights, count) if eights <= room and -(-count // eights) == rows else each
 
 
 def ruler(room: int, label: int, width: int) -> str:

@@ -4,7 +4,7 @@ from operator import is_
 
 from rich.segment import Segment
 
-from ui.app.widgets.lines import Line, cut, seg
+from ui.app.widgets.lines import Line, cut, rule, seg
 from ui.app.widgets.tones import TONES
 
 
@@ -30,6 +30,17 @@ class Kept:
         if kept is not None and kept[0] == key:
             return kept[1]
         line = cut([seg(text, tone) for text, tone in parts], width)
+        self._said[place] = key, line
+        return line
+
+    def rule(self, place: object, title: str, width: int, tone: str = "dim") -> Line:
+        """A line with a title in it."""
+        self._fresh()
+        key = (title, width, tone)
+        kept = self._said.get(place)
+        if kept is not None and kept[0] == key:
+            return kept[1]
+        line = rule(title, width, tone)
         self._said[place] = key, line
         return line
 

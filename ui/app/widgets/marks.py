@@ -1,7 +1,7 @@
 """Marks beyond ASCII, and what stands for them where a terminal has none.
 
-Screens write ``─``, ``│``, ``…`` and ``▇`` without a thought. In ASCII mode one filter at the end of all drawing, that of the
-toolkit's own widgets included, puts a mark of the same width for each, so that nothing beyond ASCII leaves the app.
+Screens write ``─``, ``│``, ``…`` and ``▇`` without a thought. In ASCII mode ``Lines`` puts a mark of the same width for each
+when a row changed, and a filter does so for the toolkit's own widgets: nothing beyond ASCII leaves the app.
 """
 
 import re

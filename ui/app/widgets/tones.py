@@ -19,7 +19,7 @@ PALETTES: dict[str, dict[str, str]] = {
         "note": "bold #c792ea", "cool1": "#3f7fae", "cool2": "#4fa3d1", "cool3": "#62c4e8", "cool4": "#9be3ff",
     },
     "light": {
-        "dim": "#6a6f78", "head": "bold", "cursor": "reverse", "good": "#1d7a34", "warn": "#8a5a00", "bad": "bold #b00020",
+        "dim": "#6a6f78", "head": "bold", "cursor": "reverse", "good": "#00706a", "warn": "#946000", "bad": "bold #a8001e",
         "note": "bold #7b2fa8", "cool1": "#5f8fb4", "cool2": "#2f75a8", "cool3": "#0f5f98", "cool4": "#003f73",
     },
     "ansi": {
