@@ -115,7 +115,7 @@ def stand_in(directory: str, *, busy: bool = False, hz: float = 2.0, cores: int 
 
 def app_words(interpreter: str | None = None, *arguments: str) -> list[str]:
     """The real command line of the app; its children are started by ``interpreter``."""
-    program = "import sys; from ui.cli.main import main; "
+    program = "import sys; from ui.start import main; "
     if interpreter is not None:
         program += f"sys.executable = {interpreter!r}; "
     return [sys.executable, "-c", f"{program}sys.argv[0] = 'quietcore'; sys.exit(main())", *arguments]

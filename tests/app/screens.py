@@ -152,6 +152,8 @@ class FakeRunner:
             return Answer(0, {"command": command, "transaction": 7, "undone": [{"result": "restored"}]})
         if command == "verify":
             return Answer(0, PLAN | {"command": "verify", "changes": [], "summary": {"ok": 5}})
+        if command == "explain":
+            return Answer(0, {"knobs": []})
         raise AssertionError(arguments)
 
 

@@ -53,7 +53,7 @@ def gone(pid, seconds=5.0):
 def test_a_first_frame_comes_before_anything_heavy_is_loaded(interpreter):
     """CPU time, since the machine may be busy: a frame costs a part of what the whole costs."""
     with Terminal(app_words(interpreter), (120, 40)) as terminal:
-        assert terminal.until(b"\x1b", 30)
+        assert terminal.until(b"quietcore  starting", 30)
         first_ns = cpu_ns(terminal.pid)
         assert terminal.until(HOST, 30)
         painted_ns = cpu_ns(terminal.pid)
@@ -65,7 +65,7 @@ def test_a_first_frame_comes_before_anything_heavy_is_loaded(interpreter):
 @pytest.mark.parametrize("keys", ["q", "\x03"], ids=["q", "ctrl-c"])
 def test_left_by_a_key_it_leaves_everything_as_it_was(interpreter, keys):
     with running(app_words(interpreter)) as terminal:
-        collector = next(pid for pid, words in children(terminal.pid).items() if "watch" in words)
+        collector = collector_of(terminal)
         terminal.type(keys)
         assert terminal.ended() == 0
         assert left_on(bytes(terminal.output)) == []
@@ -77,7 +77,7 @@ def test_left_by_a_key_it_leaves_everything_as_it_was(interpreter, keys):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_ended_by_a_signal_it_leaves_everything_as_it_was(interpreter, number):
     with running(app_words(interpreter)) as terminal:
-        collector = next(pid for pid, words in children(terminal.pid).items() if "watch" in words)
+        collector = collector_of(terminal)
         os.kill(terminal.pid, number)
         assert terminal.ended() == 128 + number
         assert left_on(bytes(terminal.output)) == []
@@ -149,6 +149,47 @@ def test_stopped_by_somebody_else_it_goes_on_with_one_reader_of_keys(interpreter
 
 def state_of(pid):
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def collector_of(terminal):
+    return next((pid for pid, words in children(terminal.pid).items() if "watch" in words or "app_feed" in words), None)
+
+
+def another(terminal, former, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        terminal.read(0.05)
+        found = collector_of(terminal)
+        if found not in (None, former):
+            return found
+    return None
+
+
+def test_a_collector_that_is_killed_is_named_and_a_key_starts_it_again(interpreter):
+    with running(app_words(interpreter), size=(160, 40)) as terminal:
+        former, seen = collector_of(terminal), terminal.read_bytes
+        os.kill(former, signal.SIGKILL)
+        assert terminal.until(b"ENDED", 15, since=seen)
+        assert terminal.until(b"p starts it again", 15, since=seen)
+        assert terminal.process.poll() is None
+        seen = terminal.read_bytes
+        terminal.type("p")
+        assert another(terminal, former)
+        assert terminal.until(b"LIVE", 15, since=seen)
+        terminal.type("q")
+        assert terminal.ended() == 0
+
+
+def test_one_that_went_well_for_a_while_is_started_again_of_itself(interpreter):
+    words = app_words(interpreter)
+    words[2] = "from ui.app import source; source.STEADY_S = 0.1; " + words[2]
+    with running(words, size=(160, 40)) as terminal:
+        former, seen = collector_of(terminal), terminal.read_bytes
+        os.kill(former, signal.SIGKILL)
+        assert terminal.until(b"it was started again", 15, since=seen)
+        assert another(terminal, former)
+        terminal.type("q")
+        assert terminal.ended() == 0
 
 
 CRASH = """

@@ -112,7 +112,8 @@ class History:
     def clear(self) -> None:
         """Forgets everything."""
         self.count = self.hidden = 0
-        self._cpus, self._places = (), {}
+        self._cpus, self._places, self._bands = (), {}, {}
+        self._queue_names, self._queues, self._busy = [], {}, _Band(0, QUEUE_TOP)
         self._named.clear()
         self._seen.clear()
         self.nics.clear()
@@ -122,7 +123,7 @@ class History:
     def take(self, sample: Sample) -> None:
         """One more sample. A CPU that comes begins with nothing; those that stay keep what they did."""
         cpus = tuple(map(attrgetter("cpu"), sample.cores))
-        if cpus != self._cpus:
+        if cpus != self._cpus or not self._bands:
             self._seat(cpus)
         if sample.interval_s > 0:
             self.interval_s = sample.interval_s

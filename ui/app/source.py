@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -22,10 +23,12 @@ from ingest.past import Past
 from ingest.recording import Recording, Samples
 from ingest.sample import Event, Sample
 from tuner.host.text import printable
+from ui.app.aside import weigh_as_before
 from ui.app.past import ListPast
 
 _PR_SET_PDEATHSIG = 1
 _CHUNK = 1 << 16
+STEADY_S = 10.0  # a collector that ran this long may be started again without anybody asked
 Saw = Callable[[Event, float, Sample], None]
 
 
@@ -51,6 +54,12 @@ class Source(Protocol):
 
     def pace(self, interval_s: float) -> None:
         """Asks for samples at another interval, where that can be had."""
+
+    def restart(self) -> bool:
+        """Begins anew where it ended, and where that can be had; whether it did."""
+
+    def again(self) -> bool:
+        """The same, of itself: if it had gone well for a while."""
 
     def close(self) -> None:
         """Ends it."""
@@ -85,6 +94,14 @@ class ListSource:
     def pace(self, interval_s: float) -> None:
         """See Source."""
         self.interval_s = interval_s
+
+    def restart(self) -> bool:
+        """See Source."""
+        return False
+
+    def again(self) -> bool:
+        """See Source."""
+        return False
 
     def close(self) -> None:
         """See Source."""
@@ -153,12 +170,20 @@ class Stream:
     def pace(self, interval_s: float) -> None:
         """See Source."""
 
+    def restart(self) -> bool:
+        """See Source."""
+        return False
+
+    def again(self) -> bool:
+        """See Source."""
+        return False
+
     def close(self) -> None:
         """See Source."""
 
 
 class ChildSource(Stream):
-    """``quietcore watch --json --changes`` as a child.
+    """``quietcore watch --json --changes`` as a child. One that ends after it went well for a while is started again, once.
 
     Args:
         options: the global ones.
@@ -168,32 +193,61 @@ class ChildSource(Stream):
 
     def __init__(self, options: Sequence[str], interval: str, words: Sequence[str] = ()) -> None:
         super().__init__()
-        watch = ["--json", "watch", "--changes", "--paced", "--interval", interval, "--live", *words]
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-m", "ui.cli.main", *options, *watch],
+        self._interval = interval
+        self._words = (sys.executable, "-I", "-m", "ui.cli.main", *options, "--json", "watch", "--changes", "--paced", "--live", *words)
+        self._closed = False
+        self._began_s = 0.0
+        self._process = self._begun()
+
+    def _begun(self) -> "subprocess.Popen[bytes]":
+        self._began_s = time.monotonic()
+        process = subprocess.Popen(
+            [*self._words, "--interval", self._interval],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl, before any thread of ours exists in the child
+            preexec_fn=_as_collector,  # noqa: PLW1509 - two system calls and nothing of Python's that another thread may hold
         )
-        if self._process.stdout is not None:
-            self._start(self._process.stdout.fileno())
+        if process.stdout is not None:
+            self._start(process.stdout.fileno())
+        return process
+
+    def restart(self) -> bool:
+        """Starts it again, where it ended; whether it did."""
+        if not self.ended or self._closed:
+            return False
+        try:
+            self._release()
+            self._process = self._begun()
+        except OSError as error:
+            self.ended = f"the collector: {error.strerror}"
+            return False
+        self.ended = ""
+        return True
+
+    def again(self) -> bool:
+        """The same, if it had gone well for a while: one that cannot run is not tried for ever."""
+        return time.monotonic() - self._began_s >= STEADY_S and self._newest is not None and self.restart()
 
     def _why(self, incoming: Incoming) -> str:
         del incoming
         words = self._process.stderr.read().decode("utf-8", "replace").strip().splitlines() if self._process.stderr else []
         status = self._process.wait()
-        return printable(words[-1], 120) if words else f"the collector ended with status {status}"
+        if words:
+            return printable(words[-1], 120)
+        return f"the collector was ended by signal {-status}" if status < 0 else f"the collector ended with status {status}"
 
     def pace(self, interval_s: float) -> None:
         """See Source."""
+        self._interval = f"{round(interval_s * 1000)}ms"
         if self._process.stdin is not None:
             with contextlib.suppress(OSError):  # it ended
-                self._process.stdin.write(f"interval {round(interval_s * 1000)}ms\n".encode())
+                self._process.stdin.write(f"interval {self._interval}\n".encode())
                 self._process.stdin.flush()
 
     def close(self) -> None:
         """See Source."""
+        self._closed = True
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -202,6 +256,17 @@ class ChildSource(Stream):
                 self._process.kill()
         if self._reader is not None:
             self._reader.join(2.0)
+
+    def _release(self) -> None:
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+
+def _as_collector() -> None:
+    weigh_as_before()
+    die_with_parent()
 
 
 class PipeSource(Stream):
@@ -232,6 +297,14 @@ class ReplaySource:
 
     def pace(self, interval_s: float) -> None:
         """See Source."""
+
+    def restart(self) -> bool:
+        """See Source."""
+        return False
+
+    def again(self) -> bool:
+        """See Source."""
+        return False
 
     def close(self) -> None:
         """See Source."""

@@ -23,6 +23,7 @@ _CURSOR = BUILTIN_THEMES["ansi-dark"].variables | {
     "block-cursor-foreground": "ansi_default", "block-cursor-background": "ansi_default", "block-cursor-text-style": "reverse",
     "input-cursor-foreground": "ansi_default", "input-cursor-background": "ansi_default", "input-cursor-text-style": "reverse",
     "input-selection-foreground": "ansi_default", "input-selection-background": "ansi_default",
+    "ansi-foreground": "ansi_default", "ansi-background": "ansi_default",  # of the toolkit's inline screen: read in any case
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from collections import deque
 
 from ingest.blocks import RecordingError
 from ingest.recording import Samples
-from ingest.sample import Sample
+from ingest.sample import Event, Sample
 from tuner.host.text import printable
 from ui.app.history import SAMPLES
 from ui.app.model import Model
@@ -33,6 +33,7 @@ class Timeline:
         self.model, self.source = model, source
         self.number = -1  # of the sample on screen
         self._seen: Sample | None = None
+        self._ended = ""  # the end that was told of
         self._taken: deque[int] = deque(maxlen=SAMPLES)  # the numbers of the samples in the histories
         self._played = Played()
         self._started = (0.0, 0.0)  # monotonic clock and sample time where playing went on
@@ -45,6 +46,8 @@ class Timeline:
     def tick(self) -> bool:
         """Takes what is due; whether anything changed."""
         self.model.events.extendleft(self.source.events())
+        if self.source.ended and self.source.ended != self._ended:
+            self._told_of_end(self.source.ended)
         if self.model.paused:
             return False
         if self.model.kind == "replay":
@@ -55,6 +58,16 @@ class Timeline:
         self._seen = newest
         self._show(max(self.past.first, self.past.end - 1), newest)
         return True
+
+    def _told_of_end(self, why: str) -> None:
+        """The collector ended: it goes on of itself, or by the key that lets the view go on."""
+        if self.source.again():
+            self.model.tell(f"{why}; it was started again", "warn")
+            self.model.events.appendleft((time.time(), Event("warn", "collector", f"{why}; it was started again")))
+            return
+        self._ended = why
+        if self.model.kind in ("live", "demo", "files"):
+            self.model.tell(f"{why}; p starts it again", "bad")
 
     def _show(self, number: int, sample: Sample) -> None:
         """One more sample behind those in the histories."""
@@ -102,6 +115,11 @@ class Timeline:
 
     def pause(self) -> None:
         """Freezes the view, or lets it go on: a recording from here, everything else at now."""
+        if self.source.restart():
+            self._ended = ""
+            self.model.tell("the collector was started again")
+            if not self.model.paused:
+                return
         self.model.paused = not self.model.paused
         if self.model.paused:
             return

@@ -237,10 +237,10 @@ def _fitting(plan: _Plan, height: int) -> _Plan:
     """The plan with as many bands as there is room for; without roles where not even one fits beside them."""
     fixed = 0 if plan.titled else 1
     most = -(-len(METRICS) // plan.across)
-    down = min(most, (height - fixed - len(plan.rows)) // plan.band)
+    down = min(most, (height - fixed - len(plan.rows)) // max(1, plan.band))
     if down >= 1:
         return replace(plan, down=down)
-    return replace(plan, down=max(1, min(most, (height - fixed) // plan.band)), roles=False)
+    return replace(plan, down=max(1, min(most, (height - fixed) // max(1, plan.band))), roles=False)
 
 
 def _greyed(of_tones: bytes, grey: bytes) -> bytes:
