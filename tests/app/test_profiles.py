@@ -104,6 +104,10 @@ def test_undo():
         assert ("rollback", "7") in runner.calls
         assert "1 of 1 put back" in text_of(app)
         assert app.profiles_view.waiting is None
+        # and the next one can be planned at once
+        await press(pilot, "enter")
+        await pilot.pause(0.1)
+        assert "1 of 1 picked" in text_of(app)
 
     run(app, steps)
 
@@ -340,7 +344,9 @@ def test_the_view_lives_while_an_apply_is_on_its_way_and_leaving_says_that_it_go
 def test_a_remedy_is_planned_with_its_line_selected_and_why():
     runner = Runner(AFFINITY, RING)
     app = make_app(runner=runner)
-    found = Remedy("ring rx 4096", ("nic.port.rings.rx=max",), "nic.rings.rx", "eth2", because="eth2 lost 12", binds=("port=eth2",))
+    found = Remedy(
+        "ring rx 4096", ("nic.port.rings.rx=max",), "nic.rings.rx", "eth2", because="eth2 lost 12", binds=("port=eth2",)
+    )
 
     async def steps(pilot):
         app.action_show("profiles")
@@ -418,7 +424,9 @@ def test_filter_and_focus():
 @pytest.mark.parametrize("size", [(80, 24), (100, 30), (129, 40), (130, 40), (170, 45), (200, 50), (300, 80)])
 def test_every_line_fits_at_every_size(size):
     many = [AFFINITY | {"target": f"eth2/界eth2-TxRx-{n}", "wanted": str(n)} for n in range(90)]
-    app = make_app(runner=Runner(RING, BOOT, HOSTILE, RING | {"state": "failed", "target": "x" * 300, "error": "e" * 500}, *many))
+    app = make_app(
+        runner=Runner(RING, BOOT, HOSTILE, RING | {"state": "failed", "target": "x" * 300, "error": "e" * 500}, *many)
+    )
 
     async def steps(pilot):
         await plan(pilot)

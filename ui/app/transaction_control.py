@@ -313,12 +313,12 @@ class TransactionControl:
 
     def leaving(self) -> str:
         """What whoever quits has to know."""
+        if self.view.waiting is not None:
+            number, left = self.view.waiting, self.view.undo_in()
+            return f"Transaction {number} undoes itself in {left}: quietcore confirm {number} keeps it"
         if self.view.busy == "apply":
             return "The apply goes on without this terminal, and undoes itself unless confirmed: quietcore history"
-        if self.view.waiting is None:
-            return ""
-        number, left = self.view.waiting, self.view.undo_in()
-        return f"Transaction {number} undoes itself in {left}: quietcore confirm {number} keeps it"
+        return ""
 
     def _begin(self, what: str) -> bool:
         """Marks the flow busy; False where something is on its way already."""
