@@ -13,9 +13,9 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
-import pytest
 from engine import PROJECT, Sim, clean_environment
 
 from tests.app.screens import FakeRing, drive, press, sample, text_of
@@ -42,7 +42,10 @@ async def until(pilot, what, seconds=20.0):
         pilot.app.tick()
 
 
-async def fix(app, pilot, pointed=Pointed("nic", "eth2", "eth2 loses packets")):
+LOSES = Pointed("nic", "eth2", "eth2 loses packets")
+
+
+async def fix(app, pilot, pointed=LOSES):
     """``f`` on a red line, to its plan."""
     await until(pilot, lambda: not app.profiles_view.busy and app.profiles_view.journals)
     app.pane.pointed = lambda: pointed
@@ -193,6 +196,9 @@ class Terminal:
     def sees(self, words: str) -> None:
         self.until(lambda: words in self.screen.text)
 
+    def goes(self) -> None:
+        self.until(lambda: self.process.poll() is not None)
+
     def type(self, keys: str) -> None:
         os.write(self.master, keys.encode())
 
@@ -211,13 +217,6 @@ class Terminal:
             os.close(self.master)
 
 
-@pytest.fixture
-def terminal(sim: Sim):
-    made = Terminal(sim, 6)
-    yield made
-    made.close()
-
-
 def settings_changed(sim: Sim) -> list[str]:
     """What ``base`` sets; the counters of a host that lives move by themselves."""
     return [path for path in sim.changed() if path.startswith("/proc/sys/")]
@@ -231,33 +230,49 @@ def undone(sim: Sim, seconds=40.0) -> None:
     assert settings_changed(sim) == []
 
 
-@pytest.mark.parametrize("how", ["killed", "hung up", "left"])
-def test_an_app_that_goes_in_the_countdown_leaves_the_undo_behind(sim: Sim, terminal: Terminal, how: str):
-    terminal.planned("base")
-    terminal.type("a")
-    terminal.sees("4 KEEP?")
-    assert state(sim) == ["applied"]
-    assert settings_changed(sim) != []
-    if how == "killed":
-        terminal.process.send_signal(signal.SIGKILL)
-    elif how == "hung up":
-        os.close(terminal.master)
-    else:
+def test_an_app_that_goes_in_the_countdown_leaves_the_undo_behind(new_sim: Callable[..., Sim]):
+    """Killed, hung up, left: one after the other, while the timers of those before run."""
+    lost: list[tuple[Sim, Terminal]] = []
+    try:
+        for how in ("killed", "hung up", "left"):
+            sim = new_sim()
+            terminal = Terminal(sim, 6)
+            lost.append((sim, terminal))
+            terminal.planned("base")
+            terminal.type("a")
+            terminal.sees("4 KEEP?")
+            assert state(sim) == ["applied"]
+            assert settings_changed(sim) != []
+            if how == "killed":
+                terminal.process.send_signal(signal.SIGKILL)
+            elif how == "hung up":
+                os.close(terminal.master)
+            else:
+                terminal.type("q")
+                terminal.goes()
+                terminal.sees("quietcore confirm 1 keeps it")
+            terminal.process.wait(20)
+        for sim, _ in lost:
+            undone(sim)
+    finally:
+        for _, terminal in lost:
+            terminal.close()
+
+
+def test_an_app_that_is_left_in_the_middle_of_an_apply_stops_nothing(sim: Sim):
+    terminal = Terminal(sim, 5)
+    try:
+        terminal.planned("base")
+        terminal.type("a")
+        deadline = time.monotonic() + 30
+        while not state(sim):  # the journal comes before the first write
+            assert time.monotonic() < deadline
         terminal.type("q")
-        terminal.until(lambda: terminal.process.poll() is not None)
-        terminal.sees("quietcore confirm 1 keeps it")
-    terminal.process.wait(20)
-    undone(sim)
-
-
-def test_an_app_that_is_left_in_the_middle_of_an_apply_stops_nothing(sim: Sim, terminal: Terminal):
-    terminal.planned("base")
-    terminal.type("a")
-    terminal.type("q")
-    terminal.until(lambda: terminal.process.poll() is not None)
-    deadline = time.monotonic() + 30
-    while not any(each in ("applied", "rolled-back") for each in state(sim)):
-        assert time.monotonic() < deadline, state(sim)
-        time.sleep(0.05)
-    assert any(record["record"] == "applied" for record in sim.store.get(1).contents.records)  # it came to its end
-    undone(sim)
+        terminal.goes()
+        while not any(each in ("applied", "rolled-back") for each in state(sim)):
+            assert time.monotonic() < deadline, state(sim)
+            time.sleep(0.05)
+        assert any(record["record"] == "applied" for record in sim.store.get(1).contents.records)  # it came to its end
+        undone(sim)
+    finally:
+        terminal.close()

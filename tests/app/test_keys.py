@@ -1,9 +1,9 @@
 """Every key of the table: it works where the table says, and is told about in the help and the footer."""
 
 import pytest
+from ui.app.commands import COMMANDS
 
 from tests.app.screens import FakeRunner, drive, make_app, press, sample, text_of
-from ui.app.commands import COMMANDS
 from ui.app.policy import METRICS
 from ui.app.runner import Answer
 

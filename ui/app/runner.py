@@ -53,7 +53,8 @@ class ChildRunner:
     async def run(self, *arguments: str, progress: Progress | None = None) -> Answer:
         """See Runner.
 
-        By a thread that nobody waits for: asyncio kills the children that it knows when its loop ends, and an apply goes on.
+        Heard by a thread that nobody waits for: asyncio kills the children that it knows when its loop ends, and an apply goes
+        on. It is started before this waits for anything: what the app says is on its way is.
         """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Answer] = loop.create_future()
@@ -70,24 +71,34 @@ class ChildRunner:
             if not done.cancelled():
                 done.set_result(answer)
 
+        try:
+            process = _started([*self._command, *arguments])
+        except OSError as error:
+            return Answer(1, words=(f"{self._command[0]}: {error.strerror}",))
+
         def work() -> None:
-            soon(finish, _run([*self._command, *arguments], told))
+            soon(finish, _heard(process, told))
 
         threading.Thread(target=work, name=f"quietcore {arguments[0]}", daemon=True).start()
         return await done
 
 
-def _run(command: Sequence[str], told: Progress) -> Answer:
-    """Runs a command in a session of its own, to its end."""
-    try:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-        )
-    except OSError as error:
-        return Answer(1, words=(f"{command[0]}: {error.strerror}",))
+def _started(command: Sequence[str]) -> "subprocess.Popen[bytes]":
+    """A command in a session of its own: no signal of this terminal reaches it."""
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+
+
+def _heard(process: "subprocess.Popen[bytes]", told: Progress) -> Answer:
+    """What a command says, to its end."""
     out: list[bytes] = []
     words: list[str] = []
-    reader = threading.Thread(target=lambda: out.append(process.stdout.read() if process.stdout else b""), daemon=True)
+
+    def read() -> None:
+        out.append(process.stdout.read() if process.stdout is not None else b"")
+
+    reader = threading.Thread(target=read, daemon=True)
     reader.start()
     if process.stderr is not None:
         for line in process.stderr:
