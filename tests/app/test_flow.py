@@ -150,6 +150,28 @@ def test_the_command_line_keeps_what_the_app_shows(sim: Sim):
     drive(app, steps, (120, 40))
 
 
+def test_hostile_names_come_out_of_the_engine_as_text(sim: Sim):
+    """A profile may lie in a file of any name, which the journal keeps, and history tells."""
+    path = os.path.join(os.path.dirname(sim.state), "\x1b]0;x\x07\u202e.toml")
+    with open(path, "w") as file:
+        file.write('[sysctl]\n"vm.swappiness" = 1\n')
+    os.chmod(path, 0o644)
+    sim.json("apply", path, "--confirm-within", "60s", status=0)
+    app = app_on(sim)
+
+    async def steps(pilot):
+        await until(pilot, lambda: app.profiles_view.waiting is not None)
+        await press(pilot, "6")
+        shown = text_of(app)
+        assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+        assert "waits" in shown
+        assert not {"\x1b", "\x07", "\u202e"} & set(str(app.profiles_view.history))
+        await press(pilot, "U")
+        await until(pilot, lambda: state(sim) == ["rolled-back"] and not app.profiles_view.busy)
+
+    drive(app, steps, (120, 40))
+
+
 # ---- on a terminal of its own
 
 SCRIPT = """

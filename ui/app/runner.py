@@ -6,6 +6,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -16,6 +17,9 @@ from typing import Any, Protocol
 from tuner.host.text import printable
 
 Progress = Callable[[str], None]
+# in JSON whatever is unsafe to show is an escape; most answers hold none
+_ESCAPED = re.compile(rb"\\[ubfnrt]|\x7f")
+_LONGEST = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,17 @@ def _started(command: Sequence[str]) -> "subprocess.Popen[bytes]":
     )
 
 
+def _cleaned(value: Any) -> Any:
+    """JSON with every text of it safe to show: names come from files, and values from drivers."""
+    if isinstance(value, str):
+        return printable(value, _LONGEST)
+    if isinstance(value, list):
+        return [_cleaned(each) for each in value]
+    if isinstance(value, dict):
+        return {printable(str(name), _LONGEST): _cleaned(each) for name, each in value.items()}
+    return value
+
+
 def _heard(process: "subprocess.Popen[bytes]", told: Progress) -> Answer:
     """What a command says, to its end."""
     out: list[bytes] = []
@@ -106,8 +121,10 @@ def _heard(process: "subprocess.Popen[bytes]", told: Progress) -> Answer:
             told(words[-1])
     reader.join()
     status = process.wait()
+    said = b"".join(out)
     try:
-        record = json.loads(b"".join(out)) if b"".join(out).strip() else {}
+        record = json.loads(said) if said.strip() else {}
+        record = _cleaned(record) if _ESCAPED.search(said) else record
     except (ValueError, RecursionError):
         record = {}
     return Answer(status, record if isinstance(record, dict) else {}, tuple(words))

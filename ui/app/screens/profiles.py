@@ -48,7 +48,7 @@ class ProfilesPane(Pane):
 
     def draw(self, width: int, height: int) -> list[Line]:
         """The whole screen; what did not change is what was drawn before."""
-        if not self.view.counts:
+        if not self.view.counts and self.model.kind in _HERE:
             self.view.counts = "wanted"
         self._take(width)
         kind = (
