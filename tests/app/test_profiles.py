@@ -1,6 +1,7 @@
 """Profiles by keys, with a runner that only remembers: picks, steps, countdown, and what is told where something is refused."""
 
 import asyncio
+import itertools
 import time
 
 import pytest
@@ -24,6 +25,12 @@ BOOT = RING | {"knob": "boot.words", "target": "next boot", "now": "", "wanted":
 HOSTILE = RING | {"knob": "sysctl.vm.swappiness", "target": "host", "now": "[b]x[/]", "wanted": "界界界", "disruption": "none"}
 
 
+KNOB = {
+    "knob": "nic.rings.rx", "summary": "Receive descriptors", "risk": "seconds without carrier", "why": "time to be late in",
+    "where": "ethtool -g IF", "undo": "the old size", "quirks": ["igb: MAC reset"], "source": "ethtool.h",
+}  # fmt: skip
+
+
 class Runner(FakeRunner):
     """Answers with other changes, and as slowly as it is asked to."""
 
@@ -41,9 +48,7 @@ class Runner(FakeRunner):
             self.calls.pop()
         if arguments[0] == "explain":
             self.calls.append(arguments)
-            knob = {"knob": "nic.rings.rx", "summary": "Receive descriptors", "risk": "seconds without carrier", "why": "w",
-                    "where": "ethtool -g IF", "undo": "the old size", "quirks": ["igb: MAC reset"], "source": "ethtool.h"}  # fmt: skip
-            return Answer(0, {"knobs": [knob]})
+            return Answer(0, {"knobs": [KNOB]})
         if arguments[0] == "plan" and "plan" not in self.answers:
             self.calls.append(arguments)
             summary = {"ok": 3, "differs": len(self.changes)}
@@ -104,6 +109,10 @@ def test_undo():
         assert ("rollback", "7") in runner.calls
         assert "1 of 1 put back" in text_of(app)
         assert app.profiles_view.waiting is None
+        # and the next one can be planned at once
+        await press(pilot, "enter")
+        await pilot.pause(0.1)
+        assert "1 of 1 picked" in text_of(app)
 
     run(app, steps)
 
@@ -253,11 +262,34 @@ def test_while_one_waits_nothing_else_is_applied():
         await plan(pilot)
         await press(pilot, "a")
         await pilot.pause(0.1)
-        await press(pilot, "escape", "enter")
+        await press(pilot, "enter")
         await pilot.pause(0.1)
         await press(pilot, "a")
         assert "transaction 7 waits: K keeps it, U undoes it" in text_of(app)
         assert len(calls(runner, "apply")) == 1
+
+    run(app, steps)
+
+
+@pytest.mark.parametrize(("key", "command"), [("K", "confirm"), ("U", "rollback")])
+def test_who_keeps_or_undoes_does_not_wait_for_the_verdict(key, command):
+    runner = Runner(RING, slow=("verify",))
+    app = make_app(runner=runner)
+
+    async def steps(pilot):
+        await plan(pilot)
+        await press(pilot, "a")
+        await pilot.pause(0.1)
+        assert "every setting is read again" in text_of(app)
+        await press(pilot, key)
+        await pilot.pause(0.1)
+        assert (command, "7") in runner.calls
+        shown = app.profiles_view.steps["4 keep"]
+        runner.go_on.set()
+        await pilot.pause(0.1)
+        assert app.profiles_view.steps["4 keep"] == shown
+        assert app.profiles_view.busy == ""
+        assert "2 apply" in app.profiles_view.steps
 
     run(app, steps)
 
@@ -340,14 +372,17 @@ def test_the_view_lives_while_an_apply_is_on_its_way_and_leaving_says_that_it_go
 def test_a_remedy_is_planned_with_its_line_selected_and_why():
     runner = Runner(AFFINITY, RING)
     app = make_app(runner=runner)
-    found = Remedy("ring rx 4096", ("nic.port.rings.rx=max",), "nic.rings.rx", "eth2", because="eth2 lost 12", binds=("port=eth2",))
+    found = Remedy(
+        "ring rx 4096", ("nic.port.rings.rx=max",), "nic.rings.rx", "eth2", because="eth2 lost 12", binds=("port=eth2",)
+    )
 
     async def steps(pilot):
         app.action_show("profiles")
         await app.transactions.plan_remedy(found)
         await pilot.pause(0.1)
         assert runner.calls[-1] == (
-            "plan", "observe", "--on-top", "--bind", "port=eth2", "--set", "nic.port.rings.rx=max", "--only", "nic.rings.rx@eth2",
+            "plan", "observe", "--on-top", "--bind", "port=eth2", "--set", "nic.port.rings.rx=max",
+            "--only", "nic.rings.rx@eth2",
         )  # fmt: skip
         assert app.pane.pointed().key == "nic.rings.rx/eth2"
         assert "eth2 lost 12" in text_of(app)
@@ -356,7 +391,7 @@ def test_a_remedy_is_planned_with_its_line_selected_and_why():
         await pilot.pause(0.1)
         [applied] = calls(runner, "apply")
         assert applied[:3] == ("apply", "observe", "--on-top")
-        assert ("--only", "nic.rings.rx@eth2") == applied[applied.index("--only") : applied.index("--only") + 2]
+        assert applied[applied.index("--only") : applied.index("--only") + 2] == ("--only", "nic.rings.rx@eth2")
 
     run(app, steps, (130, 40))
 
@@ -415,22 +450,26 @@ def test_filter_and_focus():
     run(app, steps)
 
 
-@pytest.mark.parametrize("size", [(80, 24), (100, 30), (129, 40), (130, 40), (170, 45), (200, 50), (300, 80)])
-def test_every_line_fits_at_every_size(size):
+def test_every_line_fits_at_every_size():
     many = [AFFINITY | {"target": f"eth2/界eth2-TxRx-{n}", "wanted": str(n)} for n in range(90)]
-    app = make_app(runner=Runner(RING, BOOT, HOSTILE, RING | {"state": "failed", "target": "x" * 300, "error": "e" * 500}, *many))
+    app = make_app(
+        runner=Runner(RING, BOOT, HOSTILE, RING | {"state": "failed", "target": "x" * 300, "error": "e" * 500}, *many)
+    )
+    pane = app.panes["profiles"]
 
     async def steps(pilot):
         await plan(pilot)
         for keys in ((), ("d",), ("enter",), ("escape", "z"), ("a",), ("escape", "v")):
             await press(pilot, *keys)
             await pilot.pause(0.05)
-            lines = lines_of(app)
-            assert {cell_len(line) for line in lines} == {size[0]}, keys
-            assert len(lines) == size[1]
-            assert max(sum(s.cell_length for s in line) for line in app.pane.lines(*size)) <= size[0], keys
+            assert {cell_len(line) for line in lines_of(app)} == {80}, keys
+            assert len(lines_of(app)) == 24
+            for size in itertools.product((80, 97, 129, 130, 169, 170, 200, 300), (21, 27, 28, 36, 47, 77)):
+                lines = pane.lines(*size)
+                assert len(lines) <= size[1], (keys, size)
+                assert max(sum(s.cell_length for s in line) for line in lines) <= size[0], (keys, size)
 
-    run(app, steps, size)
+    run(app, steps)
 
 
 def test_alike_neighbours_are_one_line_and_marks_say_what_is_done():

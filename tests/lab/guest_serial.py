@@ -1,8 +1,8 @@
 """Inside the lab's guest: the app on a serial line, and what the host is like meanwhile.
 
-What stands on the line, and every key, is seen and typed outside (``serial_line.py``), as at a console server. Here is only what
-``getty`` does, and the witness: it answers each line on its standard input with one of JSON, by ethtool, procfs and the journals,
-never by what the app says.
+What stands on the line is seen outside (``serial_line.py``), and every key is typed there, as at a console server. Here is only
+what ``getty`` does, and the witness: it answers each line on its standard input with one of JSON, by ethtool, procfs and the
+journals, never by what the app says.
 """
 
 import contextlib

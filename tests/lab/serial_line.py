@@ -168,7 +168,7 @@ def kept(operator: Operator, before: dict[str, Any]) -> None:
     print("== plan, apply, verify, keep, undo", flush=True)
     applied(operator, before)
     operator.wait("the verdict", lambda: "3 verify    ok" in operator.screen.text)
-    check("verify read every setting again", True, next(x for x in operator.screen.lines if "3 verify" in x).strip())
+    check("verify read every setting again", True, next(x for x in operator.screen.lines if x.startswith("  3 verify")).strip())
     operator.press("K")
     operator.wait("kept", lambda: "4 KEEP?" not in operator.screen.text and "kept" in operator.screen.text)
     now = operator.ask()
@@ -182,7 +182,9 @@ def undone(operator: Operator, before: dict[str, Any]) -> None:
     operator.wait("the undo", lambda: "put back" in operator.screen.text)
     now = operator.ask()
     check("undone: the journal says so", now["transactions"][-1][1] == "rolled-back", now["transactions"])
-    check("ring, interrupts and sysctl are as before", settings(now) == before, settings(now) if settings(now) != before else "")
+    check(
+        "ring, interrupts and sysctl are as before", settings(now) == before, settings(now) if settings(now) != before else ""
+    )
 
 
 def undone_in_the_countdown(operator: Operator, before: dict[str, Any]) -> None:
@@ -210,7 +212,11 @@ def hung_up(operator: Operator, before: dict[str, Any]) -> None:
         operator.listen(1.0)
         told = operator.ask()
     check("the timer undid it", told["transactions"][-1][1] == "rolled-back", f"{time.monotonic() - began:.0f} s after")
-    check("ring, interrupts and sysctl are as before", settings(told) == before, settings(told) if settings(told) != before else "")
+    check(
+        "ring, interrupts and sysctl are as before",
+        settings(told) == before,
+        settings(told) if settings(told) != before else "",
+    )
 
 
 def main(lab: str) -> int:

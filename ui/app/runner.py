@@ -6,6 +6,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -17,6 +18,9 @@ from tuner.host.text import printable
 from ui.app.aside import weigh_as_before
 
 Progress = Callable[[str], None]
+# in JSON whatever is unsafe to show is an escape; most answers hold none
+_ESCAPED = re.compile(rb"\\[ubfnrt]|\x7f")
+_LONGEST = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,8 @@ class ChildRunner:
     async def run(self, *arguments: str, progress: Progress | None = None) -> Answer:
         """See Runner.
 
-        By a thread that nobody waits for: asyncio kills the children that it knows when its loop ends, and an apply goes on.
+        Heard by a thread that nobody waits for: asyncio kills the children that it knows when its loop ends, and an apply goes
+        on. It is started before this waits for anything: what the app says is on its way is.
         """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Answer] = loop.create_future()
@@ -71,25 +76,46 @@ class ChildRunner:
             if not done.cancelled():
                 done.set_result(answer)
 
+        try:
+            process = _started([*self._command, *arguments])
+        except OSError as error:
+            return Answer(1, words=(f"{self._command[0]}: {error.strerror}",))
+
         def work() -> None:
-            soon(finish, _run([*self._command, *arguments], told))
+            soon(finish, _heard(process, told))
 
         threading.Thread(target=work, name=f"quietcore {arguments[0]}", daemon=True).start()
         return await done
 
 
-def _run(command: Sequence[str], told: Progress) -> Answer:
-    """Runs a command in a session of its own, to its end."""
-    try:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-            preexec_fn=weigh_as_before,  # noqa: PLW1509 - two system calls and nothing of Python's that another thread may hold
-        )  # fmt: skip
-    except (OSError, ValueError) as error:  # no memory for another process; a NUL in a name
-        return Answer(1, words=(printable(f"{command[0]}: {error}"),))
+def _started(command: Sequence[str]) -> "subprocess.Popen[bytes]":
+    """A command in a session of its own: no signal of this terminal reaches it."""
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        preexec_fn=weigh_as_before,  # noqa: PLW1509 - two system calls and nothing of Python's that another thread may hold
+    )  # fmt: skip
+
+
+def _cleaned(value: Any) -> Any:
+    """JSON with every text of it safe to show: names come from files, and values from drivers."""
+    if isinstance(value, str):
+        return printable(value, _LONGEST)
+    if isinstance(value, list):
+        return [_cleaned(each) for each in value]
+    if isinstance(value, dict):
+        return {printable(str(name), _LONGEST): _cleaned(each) for name, each in value.items()}
+    return value
+
+
+def _heard(process: "subprocess.Popen[bytes]", told: Progress) -> Answer:
+    """What a command says, to its end."""
     out: list[bytes] = []
     words: list[str] = []
-    reader = threading.Thread(target=lambda: out.append(process.stdout.read() if process.stdout else b""), daemon=True)
+
+    def read() -> None:
+        out.append(process.stdout.read() if process.stdout is not None else b"")
+
+    reader = threading.Thread(target=read, daemon=True)
     reader.start()
     if process.stderr is not None:
         for line in process.stderr:
@@ -97,8 +123,10 @@ def _run(command: Sequence[str], told: Progress) -> Answer:
             told(words[-1])
     reader.join()
     status = process.wait()
+    said = b"".join(out)
     try:
-        record = json.loads(b"".join(out)) if b"".join(out).strip() else {}
+        record = json.loads(said) if said.strip() else {}
+        record = _cleaned(record) if _ESCAPED.search(said) else record
     except (ValueError, RecursionError):
         record = {}
     return Answer(status, record if isinstance(record, dict) else {}, tuple(words))

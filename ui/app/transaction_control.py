@@ -18,6 +18,7 @@ from ui.app.transaction_view import ProfilesView, disruptions_of, key_of
 CONFIRM_WITHIN_S = 60
 _LOOK_S = 1.0
 _IRREVERSIBLE = "irreversible"
+_LOOKS = ("plan", "verify")  # what only reads
 _ON_ITS_WAY = ("prepared", "applying", "rolling-back")
 
 
@@ -151,7 +152,7 @@ class TransactionControl:
             return
         self.view.forget()
         await self._plan(name, (name, *binds), ())
-        self._end()
+        self._end("plan")
 
     async def plan_remedy(self, found: Remedy) -> None:
         """The plan of a remedy, its line selected; a stronger one where the host has it already."""
@@ -171,13 +172,16 @@ class TransactionControl:
             view.because, view.because_key, view.selected = step.because, key, key
             if not any(key_of(change) == key for change in view.to_do):
                 view.step("1 plan", "failed", f"nothing to do: the host has that already ({step.title})")
-        self._end()
+        self._end("plan")
 
     async def _plan(self, name: str, words: Sequence[str], only: Sequence[str]) -> bool:
         view = self.view
         view.step("1 plan", "running", f"quietcore plan {' '.join([*words, *only])}")
         self.redraw()
         answer = await self.runner.run("plan", *words, *only)
+        if view.busy != "plan":  # somebody kept or undid meanwhile: it is of another host
+            view.step("1 plan", "failed", "the host changed while it was made")
+            return False
         if "changes" not in answer.record:
             view.step("1 plan", "failed", answer.reason)
             return False
@@ -211,7 +215,7 @@ class TransactionControl:
             try:
                 await self._apply()
             finally:
-                self._end()
+                self._end("apply", "verify")
 
     def _irreversible(self) -> str:
         return ", ".join(f"{c['knob']} of {c['target']}" for c in self.view.picked if c.get("irreversible"))
@@ -243,6 +247,7 @@ class TransactionControl:
         if state == "ok":
             view.made = frozenset(key_of(change) for change in picked)
             await self.refresh()
+            view.busy = "verify"
             await self._verify()
         else:
             self.tell(f"apply: {told}", "bad")
@@ -254,7 +259,7 @@ class TransactionControl:
         """Looks at the active profile again."""
         if self._begin("verify"):
             await self._verify()
-            self._end()
+            self._end("verify")
 
     async def _verify(self) -> None:
         view = self.view
@@ -264,6 +269,9 @@ class TransactionControl:
             view.steps["4 keep"] = waits
         self.redraw()
         answer = await self.runner.run("verify")
+        if view.busy != "verify":  # it looked at what was undone meanwhile
+            view.step("3 verify", "-", "")
+            return
         if "changes" not in answer.record:
             view.step("3 verify", "failed", answer.reason)
             return
@@ -309,28 +317,30 @@ class TransactionControl:
             self.view.step("4 keep", "failed", outcome(answer, 0)[1])
             self.tell(f"{what}: {outcome(answer, 0)[1]}", "bad")
         self.view.counts = "wanted" if self.view.counts else ""
-        self._end()
+        self._end("keep", "undo")
 
     def leaving(self) -> str:
         """What whoever quits has to know."""
+        if self.view.waiting is not None:
+            number, left = self.view.waiting, self.view.undo_in()
+            return f"Transaction {number} undoes itself in {left}: quietcore confirm {number} keeps it"
         if self.view.busy == "apply":
             return "The apply goes on without this terminal, and undoes itself unless confirmed: quietcore history"
-        if self.view.waiting is None:
-            return ""
-        number, left = self.view.waiting, self.view.undo_in()
-        return f"Transaction {number} undoes itself in {left}: quietcore confirm {number} keeps it"
+        return ""
 
     def _begin(self, what: str) -> bool:
-        """Marks the flow busy; False where something is on its way already."""
-        if self.view.busy:
+        """Marks the flow busy; False where something is on its way already. Who keeps or undoes does not wait for a look."""
+        if self.view.busy and not (what in ("keep", "undo") and self.view.busy in _LOOKS):
             self.tell(f"{what}: {self.view.busy} is on its way", "warn")
             return False
         self.view.busy = what
         self._changed()
         return True
 
-    def _end(self) -> None:
-        self.view.busy = ""
+    def _end(self, *what: str) -> None:
+        """It is over, if it is this that is on its way still."""
+        if self.view.busy in what:
+            self.view.busy = ""
         self._changed()
 
     def _changed(self) -> None:

@@ -48,7 +48,7 @@ class ProfilesPane(Pane):
 
     def draw(self, width: int, height: int) -> list[Line]:
         """The whole screen; what did not change is what was drawn before."""
-        if not self.view.counts:
+        if not self.view.counts and self.model.kind in _HERE:
             self.view.counts = "wanted"
         self._take(width)
         kind = (
@@ -67,6 +67,7 @@ class ProfilesPane(Pane):
         if taken == self._taken:
             return
         self._taken = taken
+        self.on_plan, self.explains = self.on_plan and bool(self.view.lines), self.explains and bool(self.view.lines)
         self.profiles.take([self._profile_row(each, drift, active) for each in self.view.profiles])
         room = self._room(width)
         self.changes.take(list(plan.rows(self.view, room, self.unified)), lambda row: self.filter.matches(row.values))

@@ -55,6 +55,9 @@ def _setting(line: PlanLine, width: int) -> str:
     knob, target = str(line.first.get("knob")).removeprefix("sysctl."), line.target
     if target == "host":
         return knob
+    if knob == "irq.affinity":
+        target = f"irq {target.partition('/')[2] or target}"
+        return target if width < 70 else f"{target}  affinity"
     words = knob.removeprefix("nic.").split(".")
     short = ".".join(words[-2:] if words[-1] in _COMMON else words[-1:])
     return f"{target} {short}" if width < 70 else f"{target}  {knob}"
