@@ -25,33 +25,6 @@ from ui.keys import COMMANDS, SCREENS, Keys
 KEYS = Keys()
 CASES = [(screen, command, key) for screen in SCREENS for command in KEYS.commands_of(screen) for key in command.keys]
 
-# screen, method: written by now on no screen of this name
-NOT_YET = frozenset(
-    {
-        ("overview", "do_group"),
-        ("overview", "do_next_panel"),
-        ("core", "do_metric"),
-        ("core", "do_histogram"),
-        ("core", "do_next_panel"),
-        ("irqs", "do_breaks"),
-        ("irqs", "do_group"),
-        ("nic", "do_window"),
-        ("nic", "do_changed"),
-        ("nic", "do_mark"),
-        ("ingest", "do_linked"),
-        ("ingest", "do_gaps"),
-        ("ingest", "do_next_panel"),
-        ("profiles", "do_pick"),
-        ("profiles", "do_diff"),
-        ("profiles", "do_next_panel"),
-        ("events", "do_level"),
-        ("events", "do_follow"),
-        ("events", "do_acknowledge"),
-        ("events", "do_linked"),
-        ("events", "do_next_panel"),
-    }
-)
-
 
 class Spy:
     """Remembers its calls, and passes them on where there is something to pass them on to."""
@@ -377,14 +350,11 @@ def outcome(tmp_path_factory):
     return of
 
 
-def marked(screen, command, key):
-    name = re.search(r"^pane\('(\w+)'\)$|^(linked)$", command.action)
-    method = f"do_{name[1] or name[2]}" if name else ""
-    marks = [pytest.mark.xfail(strict=True, reason=f"{screen} has no {method} yet")] if (screen, method) in NOT_YET else []
-    return pytest.param(screen, command, key, id=f"{screen}-{command.name}-{spelled(key)}".replace(" ", "_"), marks=marks)
+def named(screen, command, key):
+    return pytest.param(screen, command, key, id=f"{screen}-{command.name}-{spelled(key)}".replace(" ", "_"))
 
 
-@pytest.mark.parametrize(("screen", "command", "key"), list(itertools.starmap(marked, CASES)))
+@pytest.mark.parametrize(("screen", "command", "key"), list(itertools.starmap(named, CASES)))
 def test_each_key_does_what_the_table_says(outcome, screen, command, key):
     problem = outcome(screen, command, key)
     if problem is not None:

@@ -100,9 +100,9 @@ class EventLog:
         self._minutes[int(time_s // 60)] += 1
         if len(self._minutes) > _MINUTES:
             del self._minutes[min(self._minutes)]
-        own = str(getattr(event, "key", ""))
+        own = event.key
         name = own or f"{event.level} {event.where} {event.what}"
-        ended = bool(getattr(event, "ended", False))
+        ended = event.ended
         known = self._open.get(name)
         if known is not None and not own and time_s - known.last_s > AGAIN_S:
             known = None
@@ -150,7 +150,7 @@ class EventLog:
         """The newest that goes by a name: its key, the key of its events, or their place and words."""
         for each in self.matters:
             event = each.event
-            known = each.key, getattr(event, "key", "") or None, f"{event.where} {event.what}", f"{event.where}: {event.what}"
+            known = each.key, event.key or None, f"{event.where} {event.what}", f"{event.where}: {event.what}"
             if name in known:
                 return each
         return None

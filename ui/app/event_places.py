@@ -46,8 +46,8 @@ def names_of(sample: Sample | None) -> Names:
 
 def place_of(event: Event, names: Names = Names()) -> Place:
     """What an event names itself, and otherwise what its ``where`` is the name of."""
-    cpu: int | None = getattr(event, "cpu", None)
-    nic, feed = str(getattr(event, "nic", "")), str(getattr(event, "feed", ""))
+    cpu: int | None = event.cpu
+    nic, feed = event.nic, event.feed
     if cpu is None and not nic and not feed:
         core = _CORE.fullmatch(event.where)
         if core:
@@ -56,8 +56,8 @@ def place_of(event: Event, names: Names = Names()) -> Place:
             nic = event.where
         else:
             feed = feed_named(event.where, names.feeds)
-    queue: int | None = getattr(event, "queue", None)
-    return Place(cpu, str(getattr(event, "irq", "")), nic, queue, str(getattr(event, "counter", "")), feed)
+    queue: int | None = event.queue
+    return Place(cpu, event.irq, nic, queue, event.counter, feed)
 
 
 def feed_named(words: str, feeds: Collection[str]) -> str:

@@ -105,7 +105,7 @@ class Evidence:
 
     def saw(self, event: Event, time_s: float, sample: Sample | None = None) -> None:
         """An event came with the sample of this time, and with this sample. Returns at once."""
-        if event.level == "crit" and not getattr(event, "ended", False):
+        if event.level == "crit" and not event.ended:
             with self._changed:
                 if self.armed and not self._ending:
                     self._begin(event, time_s, sample, by_hand=False)

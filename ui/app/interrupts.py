@@ -10,8 +10,6 @@ from functools import lru_cache
 from ingest.sample import IrqSample
 from tuner.host.cpulist import CpuListError, CpuSet, format_list, parse_list
 
-# rx and tx cores serve their NIC's interrupts; on these nothing runs but what was put there
-RESERVED = frozenset({"isolated", "app"})
 OK, BREAK, WIDE, MANAGED, INFO, UNSEEN = "ok", "BREAK", "WIDE", "managed", "info", "unseen"
 SEVERITY = {BREAK: 5, WIDE: 4, UNSEEN: 3, MANAGED: 2, OK: 1, INFO: 0}
 TICKS = ("LOC", "BTT")  # the tick: not moved by an affinity, but stopped by nohz_full
@@ -40,7 +38,7 @@ def verdict(irq: IrqSample, reserved: CpuSet) -> Verdict:
 
     Args:
         irq: a row of the sample.
-        reserved: the CPUs whose role is in ``RESERVED``; where there are none, nothing can be broken.
+        reserved: the CPUs whose role is in ``ingest.judgement.RESERVED``; where there are none, nothing can be broken.
     """
     numbered = irq.irq.isascii() and irq.irq.isdigit()
     if irq.irq in _COUNTS:

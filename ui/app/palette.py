@@ -73,7 +73,7 @@ def _open_events(events: Iterable[Event]) -> Iterator[Entry]:
     """Warnings and worse that are not over, the newest first; of what has a key, what was told last."""
     told = set()
     for event in events:
-        name = getattr(event, "key", "") or f"{event.where}: {event.what}"
+        name = event.key or f"{event.where}: {event.what}"
         if name not in told and event.level != "info":
             yield Entry(f"event {event.where}: {event.what}", event.level, goes_to=("events", "event", name))
         told.add(name)

@@ -11,6 +11,7 @@ from itertools import repeat
 from operator import attrgetter, sub
 
 from ingest.counters.interrupts import IPI, TIMER
+from ingest.judgement import DISTURBED_PER_S, RESERVED, TICKING_PER_S, of_core, weight
 from ingest.sample import CoreSample
 from ui.app.widgets.ramp import TOP, levels
 from ui.app.widgets.tones import BAD, COOL, DIM, GOOD, WARN
@@ -18,9 +19,6 @@ from ui.app.widgets.tones import BAD, COOL, DIM, GOOD, WARN
 QUIET = DIM
 ROLE_LETTER = {"housekeeping": "H", "isolated": "I", "rx": "R", "tx": "T", "app": "A", "general": "G"}
 ROLE_TONE = {"isolated": GOOD, "app": GOOD, "rx": COOL[2], "tx": COOL[2]}
-RESERVED = frozenset({"isolated", "app"})  # nothing runs there but what was put there
-DISTURBED_PER_S = 1.0  # interrupts that a reserved core should not have
-TICKING_PER_S = 2.0  # a stopped tick left one a second until Linux 4.17; since then others do it remotely
 
 # Tones as one byte each; a drawing turns them into names.
 NAMES = (QUIET, *COOL, WARN, BAD, GOOD, "")
@@ -168,30 +166,8 @@ def tone_of(core: CoreSample, metric: Metric) -> str:
 
 def why(core: CoreSample) -> str:
     """What stands out on a core, in words: who interrupts it most, where nothing is wrong."""
-    if core.backlog_drops_per_s > 0:
-        return f"softnet backlog drops {core.backlog_drops_per_s:.0f}/s: raise net.core.netdev_max_backlog"
-    if core.role in RESERVED:
-        what = f"an {core.role} core"
-        if core.device_per_s >= DISTURBED_PER_S:
-            label, _, _ = core.top_cause.partition(" ")
-            return f"{f'irq {core.top_cause}' if label.isdigit() else 'a device'} interrupts {what}"
-        if core.ipi_per_s >= DISTURBED_PER_S:
-            return f"other cores interrupt {what}: {core.ipi_per_s:.0f} IPI/s"
-        if core.timer_per_s > TICKING_PER_S:
-            return f"the tick runs at {core.timer_per_s:.0f}/s (nohz_full stops it, at boot)"
-    if core.squeezes_per_s > 0:
-        return f"softirq budget used up {core.squeezes_per_s:.0f} times a second"
-    return core.top_cause
-
-
-def weight(core: CoreSample) -> float:
-    """How much a core deserves to be looked at first: faults of reserved cores before the work of others."""
-    if core.backlog_drops_per_s > 0:
-        return 3e9 + core.backlog_drops_per_s
-    if core.role in RESERVED:
-        disturbed = core.interruptions_per_s - core.timer_per_s
-        return 2e9 + disturbed if disturbed >= DISTURBED_PER_S else 1.0
-    return core.interruptions_per_s
+    found = of_core(core)
+    return found[0].sentence if found else core.top_cause
 
 
 def verdict(role: str, label: str, per_s: float, total: int) -> tuple[str, str]:
@@ -211,3 +187,9 @@ def verdict(role: str, label: str, per_s: float, total: int) -> tuple[str, str]:
     if per_s > 0:
         return "rare", WARN
     return ("was", QUIET) if total else ("may", WARN)
+
+
+__all__ = [
+    "DEV", "DISTURBED_PER_S", "DROP", "INTR", "IPIS", "METRICS", "NAMES", "QUIET", "RESERVED", "ROLE_LETTER", "ROLE_TONE",
+    "SOFT", "TICK", "TICKING_PER_S", "Figures", "Metric", "tone_of", "tones", "verdict", "weight", "why",
+]  # fmt: skip

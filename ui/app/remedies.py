@@ -291,7 +291,7 @@ def _event(index: _Index, pointed: Pointed) -> Remedy | str:
     event = pointed.record
     if not isinstance(event, Event):
         return "that event has no remedy"
-    if getattr(event, "ended", False):
+    if event.ended:
         return "that is over"
     found = _of_event(index, event)
     return replace(found, because=f"{event.where}: {event.what}") if isinstance(found, Remedy) else found
@@ -305,8 +305,8 @@ def _of_event(index: _Index, event: Event) -> Remedy | str:
     def at(kind: str, key: object) -> Pointed:
         return Pointed(kind, str(key), event.what)
 
-    irq, cpu, nic = getattr(event, "irq", ""), getattr(event, "cpu", None), getattr(event, "nic", "")
-    counter, feed = getattr(event, "counter", ""), getattr(event, "feed", "")
+    irq, cpu, nic = event.irq, event.cpu, event.nic
+    counter, feed = event.counter, event.feed
     if counter in _BY_COUNTER:
         return _BY_COUNTER[counter]
     if irq:

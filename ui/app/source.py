@@ -194,7 +194,19 @@ class ChildSource(Stream):
     def __init__(self, options: Sequence[str], interval: str, words: Sequence[str] = ()) -> None:
         super().__init__()
         self._interval = interval
-        self._words = (sys.executable, "-I", "-m", "ui.cli.main", *options, "--json", "watch", "--changes", "--paced", "--live", *words)
+        self._words = (
+            sys.executable,
+            "-I",
+            "-m",
+            "ui.cli.main",
+            *options,
+            "--json",
+            "watch",
+            "--changes",
+            "--paced",
+            "--live",
+            *words,
+        )
         self._closed = False
         self._began_s = 0.0
         self._process = self._begun()

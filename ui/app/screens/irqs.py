@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Sequence
 
+from ingest.judgement import RESERVED
 from ingest.sample import CoreSample, IrqSample, Sample
 from tuner.host.cpulist import CpuSet
 from ui.app import interrupts
@@ -285,8 +286,8 @@ def _softirqs(cores: Sequence[CoreSample], width: int, height: int) -> list[Line
     """Softirqs by role: housekeeping cores should carry them, isolated ones should have none."""
     groups: dict[str, list[CoreSample]] = {}
     for core in cores:
-        groups.setdefault("isolated" if core.role in interrupts.RESERVED and height < 30 else core.role, []).append(core)
-    order = sorted(groups, key=lambda role: (role not in interrupts.RESERVED, role))
+        groups.setdefault("isolated" if core.role in RESERVED and height < 30 else core.role, []).append(core)
+    order = sorted(groups, key=lambda role: (role not in RESERVED, role))
     room = 2 if height < 30 else 6
     if len(order) > room:
         groups["others"] = [core for role in order[room - 1 :] for core in groups[role]]
@@ -298,6 +299,6 @@ def _softirqs(cores: Sequence[CoreSample], width: int, height: int) -> list[Line
         busiest = max(group, key=lambda core: core.softirqs_per_s)
         text = f" {fit(role, 13)}{len(group):>4} cores  all {short(total):>6}  NET_RX {short(received):>6}"
         text += f"  most on {busiest.cpu}: {short(busiest.softirqs_per_s)}" if busiest.softirqs_per_s else ""
-        stray = role in interrupts.RESERVED and received >= 1.0
+        stray = role in RESERVED and received >= 1.0
         lines.append((seg(fit(text, width), BAD if stray else DIM if not total else ""),))
     return lines

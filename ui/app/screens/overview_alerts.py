@@ -22,21 +22,21 @@ def opened(events: Iterable[tuple[float, Event]]) -> list[tuple[float, Event]]:
     """What is not over, of events newest first: a matter once, with the newest word of it; information is no alert."""
     found, seen = [], set()
     for time_s, event in events:
-        key = getattr(event, "key", "")
+        key = event.key
         if key:
             if key in seen:
                 continue
             seen.add(key)
-        if event.level != "info" and not getattr(event, "ended", False):
+        if event.level != "info" and not event.ended:
             found.append((time_s, event))
     return found
 
 
 def goes_to(event: Event, sample: Sample) -> tuple[Screen, str, str]:
     """The screen that shows what an event is about, and on what the cursor belongs there."""
-    irq, cpu = getattr(event, "irq", ""), getattr(event, "cpu", None)
-    nic, queue = getattr(event, "nic", ""), getattr(event, "queue", None)
-    feed, counter = getattr(event, "feed", ""), getattr(event, "counter", "")
+    irq, cpu = event.irq, event.cpu
+    nic, queue = event.nic, event.queue
+    feed, counter = event.feed, event.counter
     if irq:
         return "irqs", "irq", irq
     if feed:
@@ -57,7 +57,7 @@ def goes_to(event: Event, sample: Sample) -> tuple[Screen, str, str]:
 
 def key_of_event(event: Event) -> str:
     """What an event is called among screens: its own key, else its place and words."""
-    return getattr(event, "key", "") or f"{event.where} {event.what}"
+    return event.key or f"{event.where} {event.what}"
 
 
 class Alerts:

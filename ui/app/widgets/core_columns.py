@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 
 from rich.segment import Segment
 
+from ingest.judgement import RESERVED
 from ingest.sample import CoreSample
 from tuner.host.cpulist import CpuSet
-from ui.app.interrupts import RESERVED
 from ui.app.widgets.lines import Line, fit, seg
 from ui.app.widgets.ramp import drawn, short, thresholds
 from ui.app.widgets.tones import BAD, COOL, DIM, TONES, WARN
