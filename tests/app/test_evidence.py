@@ -15,6 +15,8 @@ import time
 
 import pytest
 
+from ingest.changes import Encoder
+from ingest.recording import Recording
 from ingest.sample import Event, from_json
 from tests.app.screens import FakeRing, FakeRunner, drive, press, text_of
 from tests.app.told import START_S, Alert, second
@@ -24,7 +26,7 @@ from ui.app.evidence import Evidence, applied
 from ui.app.evidence_files import EvidenceFiles, NoRoom, state_directory
 from ui.app.model import Model
 from ui.app.past import ListPast
-from ui.app.source import ChildSource, ListSource
+from ui.app.source import ListSource, PipeSource
 
 CRIT = Event("crit", "eth2", "12 packets lost in 1.0 s")
 
@@ -198,21 +200,20 @@ def test_events_from_several_threads_make_one(tmp_path):
 
 
 def test_a_loop_that_hangs_does_not_hold_it_up(tmp_path):
-    """The collector's lines are read by a thread of their own; nothing of the app's loop runs here."""
-    lines = [second(n, *([CRIT] if n == 30 else [])).to_json() for n in range(1, 100)]
-    (tmp_path / "lines").write_text("\n".join(lines) + "\n")
-    source = ChildSource.__new__(ChildSource)
-    source._newest, source._ended, source._events = None, "", []
-    source.past, told = ListPast([second(n) for n in range(1, 100)]), []
+    """What comes is read by a thread of its own; nothing of the app's loop runs here."""
+    reading, writing = os.pipe()
+    source, told = PipeSource(reading), []
     evidence = made(tmp_path / "kept", source.past)
     source.saw = lambda *words: (told.append(words), evidence.saw(*words))
-    source._process = subprocess.Popen(["cat", tmp_path / "lines"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    source._read()
+    encoder = Encoder(every=5)
+    with open(writing, "w", encoding="utf-8") as stream:
+        stream.writelines(encoder.line(second(n, *([CRIT] if n == 30 else []))) + "\n" for n in range(1, 100))
     until(lambda: is_idle(evidence) and list((tmp_path / "kept").glob("*.rec")))
     assert [(event, time_s, taken.sequence) for event, time_s, taken in told] == [(CRIT, at(30), 30)]
-    facts, numbers = frozen(tmp_path / "kept", "ev-0001")
-    assert facts["complete"]
-    assert numbers == [*range(1, 91)]
+    assert json.loads((tmp_path / "kept" / "ev-0001.json").read_text())["complete"]
+    with Recording.open(str(tmp_path / "kept" / "ev-0001.rec")) as recording:
+        assert [recording.sample(n).sequence for n in range(len(recording))] == [*range(1, 91)]
+    assert source.ended == "the stream is over"
 
 
 # ---- how much
@@ -417,7 +418,7 @@ def test_in_the_app_by_its_keys(tmp_path):
     samples = [second(n, *([CRIT] if n == 30 else [])) for n in range(1, 60)]
     source = ListSource(samples)
     evidence = made(tmp_path, source.past)
-    app = QuietcoreApp(source, FakeRunner(), FakeRing(), Model(), evidence)
+    app = QuietcoreApp(source, FakeRunner(), FakeRing(), Model(), evidence=evidence)
 
     async def steps(pilot):
         for _ in range(40):
@@ -442,7 +443,7 @@ def test_the_selected_event_names_its_file(tmp_path):
     samples = [second(n, *([CRIT] if n == 30 else [])) for n in range(1, 120)]
     source = ListSource(samples)
     evidence = made(tmp_path, source.past)
-    app = QuietcoreApp(source, FakeRunner(), FakeRing(), Model(), evidence)
+    app = QuietcoreApp(source, FakeRunner(), FakeRing(), Model(), evidence=evidence)
 
     async def steps(pilot):
         for _ in range(35):

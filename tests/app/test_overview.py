@@ -15,7 +15,6 @@ from ui.app.policy import METRICS
 from ui.app.remedies import Remedy
 from ui.app.screens import overview_alerts
 from ui.app.screens.overview import PANELS, Overview
-from ui.app.screens.overview_alerts import goes_to, opened
 from ui.app.widgets.ramp import glyphs
 from ui.app.widgets.tones import PALETTES
 from ui.filter import Filter
@@ -173,7 +172,7 @@ def test_the_marked_cell_is_the_core_of_the_table_and_is_told_in_one_line():
     marked = [each for each in cells(lines[2])[LABEL : LABEL + 32] if each[1] is not None and each[1].reverse]
     assert marked == [(glyphs()[1], toned("bad cursor"))]
     (told,) = [line for line in text(lines) if line.startswith("▸CPU 37")]
-    for words in ("n1", "llc 32", "isolated", "intr/s 1", "irq 142 nvme3q38 interrupts an isolated"):
+    for words in ("n1", "llc 32", "isolated", "intr/s 1", "IRQ 142 nvme3q38 interrupts an isolated"):
         assert words in told
 
 
@@ -399,44 +398,30 @@ def test_alerts_are_the_newest_first_with_the_screen_that_shows_them():
     assert lines[0].startswith("WARN")
     assert lines[0].endswith("2 to see it")
     assert lines[1].startswith("CRIT")
-    assert lines[1].endswith("4 to see it")
+    assert lines[1].endswith("f  4 to see")
     pane.panel = "alerts"
     assert pane.pointed().goes_to == ("core", "core", "37")
     pane.move(1, 0)
     assert pane.pointed().goes_to == ("nic", "nic", "eth3")
 
 
-def test_what_is_over_is_no_alert_any_more():
-    class Told:
-        """An event with an onset and an end."""
+def test_what_is_over_or_acknowledged_is_no_alert_any_more():
+    pane = overview()
 
-        def __init__(self, key: str, ended: bool = False) -> None:
-            self.level, self.where, self.what, self.key, self.ended = (
-                "info" if ended else "crit",
-                "eth3",
-                "ring full",
-                key,
-                ended,
-            )
+    def shown():
+        return [line for line in text(pane.lines(200, 47)) if line.startswith("CRIT")]
 
-    events = [(4.0, Told("a", ended=True)), (3.0, Told("b")), (2.0, Told("b")), (1.0, Told("a"))]
-    assert [time_s for time_s, _ in opened(events)] == [3.0]
-
-
-def test_an_event_leads_to_what_it_is_about():
-    class About:
-        where = "somewhere"
-
-        def __init__(self, **fields) -> None:
-            self.__dict__ |= fields
-
-    sample = host()
-    assert goes_to(About(irq="142", cpu=37), sample) == ("irqs", "irq", "142")
-    assert goes_to(About(feed="itch A"), sample) == ("ingest", "feed", "itch A")
-    assert goes_to(About(nic="eth3", queue=2), sample) == ("nic", "queue", "eth3/2")
-    assert goes_to(About(nic="eth3", counter="rx_missed_errors"), sample) == ("nic", "loss", "5/eth3/rx_missed_errors")
-    assert goes_to(About(cpu=3), sample) == ("core", "core", "3")
-    assert goes_to(Event("warn", "profile", "x"), sample)[0] == "events"
+    ring = Event("crit", "eth3", "ring full", key="5 eth3", nic="eth3", counter="rx_missed_errors")
+    core = Event("crit", "CPU 37", "backlog full", key="backlog 37", cpu=37)
+    pane.model.events.extendleft([(1.0, ring), (2.0, core)])
+    assert len(shown()) == 2
+    pane.model.events.appendleft((3.0, replace(ring, level="info", ended=True)))
+    (line,) = shown()
+    assert "backlog full" in line
+    log = pane.model.matters()
+    log.acknowledge(log.matters)
+    assert not shown()
+    assert "no alert is open" in "\n".join(text(pane.lines(200, 47)))
 
 
 def test_an_alert_with_a_remedy_says_so(monkeypatch):

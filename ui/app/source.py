@@ -194,19 +194,8 @@ class ChildSource(Stream):
     def __init__(self, options: Sequence[str], interval: str, words: Sequence[str] = ()) -> None:
         super().__init__()
         self._interval = interval
-        self._words = (
-            sys.executable,
-            "-I",
-            "-m",
-            "ui.cli.main",
-            *options,
-            "--json",
-            "watch",
-            "--changes",
-            "--paced",
-            "--live",
-            *words,
-        )
+        command = (sys.executable, "-I", "-m", "ui.cli.main", *options)
+        self._words = (*command, "--json", "watch", "--changes", "--paced", "--live", *words)
         self._closed = False
         self._began_s = 0.0
         self._process = self._begun()

@@ -45,15 +45,16 @@ class Timeline:
 
     def tick(self) -> bool:
         """Takes what is due; whether anything changed."""
-        self.model.events.extendleft(self.source.events())
         if self.source.ended and self.source.ended != self._ended:
             self._told_of_end(self.source.ended)
-        if self.model.paused:
-            return False
-        if self.model.kind == "replay":
-            return self._play()
+        moved = self._play() if self.model.kind == "replay" and not self.model.paused else self._newest()
+        told = self.source.events()
+        self.model.events.extendleft(told)
+        return moved or bool(told)
+
+    def _newest(self) -> bool:
         newest = self.source.newest()
-        if newest is None or newest is self._seen:
+        if self.model.paused or newest is None or newest is self._seen:
             return False
         self._seen = newest
         self._show(max(self.past.first, self.past.end - 1), newest)
