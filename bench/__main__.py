@@ -18,7 +18,7 @@ import time
 
 from bench.figures import Board, DisagreementError, UnavailableError
 
-PARTS = ("commands", "walkers", "threads", "memory", "interrupts", "tick", "latency", "live")
+PARTS = ("commands", "walkers", "threads", "memory", "interrupts", "tick", "latency", "live", "app")
 
 
 def parser() -> argparse.ArgumentParser:
