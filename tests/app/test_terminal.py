@@ -59,7 +59,7 @@ def test_a_first_frame_comes_before_anything_heavy_is_loaded(interpreter):
         painted_ns = cpu_ns(terminal.pid)
         assert first_ns * 2 < painted_ns
         loaded = Path(f"/proc/{terminal.pid}/maps").read_text()
-        assert not [name for name in ("numpy", "libssl", "_ssl", "_decimal") if name in loaded]
+        assert not [name for name in ("numpy", "libssl", "_ssl") if name in loaded]
 
 
 @pytest.mark.parametrize("keys", ["q", "\x03"], ids=["q", "ctrl-c"])

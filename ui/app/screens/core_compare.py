@@ -109,7 +109,7 @@ class Compare:
 
 
 def median(values: Iterable[float]) -> float:
-    """The middle one, or the mean of both: ``statistics`` would load three modules of exact numbers before the first paint."""
+    """The middle one, or the mean of both; ``statistics`` would be loaded before the first paint."""
     ordered = sorted(values)
     half = len(ordered) // 2
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
