@@ -32,9 +32,9 @@ class Spy:
     def __init__(self, real=None):
         self.calls, self.real = [], real
 
-    def __call__(self, *arguments):
+    def __call__(self, *arguments, **options):
         self.calls.append(arguments)
-        return self.real(*arguments) if self.real is not None else None
+        return self.real(*arguments, **options) if self.real is not None else None
 
 
 class AsyncSpy(Spy):
@@ -59,7 +59,7 @@ async def moves(app, act, patch):
 
 
 async def goes_in(app, act, patch):
-    if act.screen == "profiles":
+    if act.screen in ("profiles", "ingest"):  # into something of their own
         spy = act.on("act", real=False)
         await act()
         assert spy.calls == [("enter",)]
@@ -181,9 +181,9 @@ async def keeps_evidence(app, act, patch):
 
 
 async def arms(app, act, patch):
-    before = app.model.armed
+    patch.setattr(app.evidence, "toggle", spy := Spy(lambda: "disarmed"))
     await act()
-    assert app.model.armed != before
+    assert (spy.calls, app.model.message) == ([()], "disarmed")
 
 
 async def exports(app, act, patch):
@@ -236,7 +236,8 @@ EFFECTS = {
     **dict.fromkeys(
         ("metric", "numbers", "group", "next panel", "range", "breaks", "devices", "next nic", "since", "changed"), does
     ),
-    **dict.fromkeys(("mark", "ring", "next source", "linked", "gaps", "pick", "diff", "panel", "level", "follow"), does),
+    **dict.fromkeys(("mark", "ring", "next source", "linked", "gaps", "pick", "diff", "bind", "panel"), does),
+    **dict.fromkeys(("level", "follow"), does),
     **dict.fromkeys(("acknowledge", "sort", "reverse"), does),
     **dict.fromkeys(("apply", "verify", "keep", "undo"), transacts),
     "filter": filters,

@@ -22,12 +22,14 @@ def state_of(model: Model, ended: str, where: str) -> tuple[str, str]:
         return f"ENDED: {ended[:40]}", BAD
     if model.kind == "replay":
         return f"REPLAY {where}", NOTE
-    source = model.sample.source if model.sample is not None else ""
-    if model.kind == "demo" or source == "simulated":
+    simulated = model.sample is not None and model.sample.source == "simulated"
+    if model.kind == "view":
+        return f"VIEW {'SIMULATED' if simulated else f'{model.refresh_hz:g} Hz'}", NOTE if simulated else GOOD
+    if model.kind == "demo" or simulated:
         return f"{'DEMO' if model.kind == 'demo' else 'SIMULATED'} {model.refresh_hz:g} Hz", NOTE
-    if model.kind == "files" or source == "files":
+    if model.kind == "files" or (model.sample is not None and model.sample.source == "files"):
         return f"FILES {model.refresh_hz:g} Hz", NOTE
-    return f"{'VIEW' if model.kind == 'view' else 'LIVE'} {model.refresh_hz:g} Hz", GOOD
+    return f"LIVE {model.refresh_hz:g} Hz", GOOD
 
 
 def header(model: Model, ended: str, where: str, width: int) -> Line:
