@@ -31,7 +31,10 @@ def looks_of(environ: Mapping[str, str], theme: str | None = None, ascii_only: b
     """
     if environ.get("TERM", "") in ("", "dumb", "unknown"):
         said = environ.get("TERM") or "not set"
-        raise LooksError(f"TERM is {said}: the app cannot draw on that; quietcore status and quietcore watch can be read there")
+        raise LooksError(
+            f"TERM is {said}: this terminal cannot show the app; quietcore status is a report of now, quietcore watch goes on; "
+            "or name the terminal: TERM=xterm-256color quietcore"
+        )
     return Looks(theme or _theme(environ), ascii_only or _ascii(environ))
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def main(arguments: argparse.Namespace) -> int:
     """Runs the app on this host until it is left; its exit status: 0, 1 where it could not run, 128 and the signal."""
-    wrong = without_ring(arguments) or without_terminal()
+    wrong = without_ring(arguments)
     if wrong:
         return _cannot(wrong)
     try:
@@ -52,9 +52,6 @@ def replay(arguments: argparse.Namespace) -> int:
     from ingest.blocks import RecordingError
     from ingest.recording import Recording
 
-    wrong = without_terminal()
-    if wrong:
-        return _cannot(wrong)
     try:
         with Recording.open(arguments.file) as recording:
             if not len(recording):
@@ -70,9 +67,6 @@ def replay(arguments: argparse.Namespace) -> int:
 
 def view(arguments: argparse.Namespace) -> int:
     """Runs the app on another host's samples, which come in on stdin, until it is left; its exit status."""
-    wrong = without_terminal()
-    if wrong:
-        return _cannot(wrong)
     try:
         looks = _begin(arguments, "waiting for the other host")
         stream = os.dup(0)  # keys come from the terminal
@@ -171,15 +165,3 @@ def _without_tls() -> None:
             import asyncio  # noqa: F401
         finally:
             del sys.modules["ssl"]
-
-
-def without_terminal() -> str:
-    """Why the app cannot be shown here; empty where it can."""
-    term = os.environ.get("TERM", "")
-    if term not in ("", "dumb", "unknown"):
-        return ""
-    named = f"TERM={term}" if term else "TERM is not set"
-    return (
-        f"{named}: this terminal cannot show the app; quietcore status is a report of now, quietcore watch goes on"
-        "; or name the terminal: TERM=xterm-256color quietcore"
-    )

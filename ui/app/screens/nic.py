@@ -67,7 +67,7 @@ class NicPane(Pane):
         """The chosen interface; None while it is away."""
         found = self.interfaces(sample)
         if not self.chosen and found:
-            self.chosen = found[0].name
+            self.chosen = max(found, key=lambda nic: (nic.up, nic.drops_per_s, nic.rx_packets_per_s)).name
         return next((nic for nic in found if nic.name == self.chosen), None)
 
     def _window(self, sample: Sample) -> Window:
