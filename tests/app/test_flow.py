@@ -3,6 +3,7 @@
 The last ones run the app as a process on a terminal of its own, which is then killed, left, or hung up.
 """
 
+import asyncio
 import contextlib
 import fcntl
 import os
@@ -150,26 +151,13 @@ def test_the_command_line_keeps_what_the_app_shows(sim: Sim):
     drive(app, steps, (120, 40))
 
 
-def test_hostile_names_come_out_of_the_engine_as_text(sim: Sim):
-    """A profile may lie in a file of any name, which the journal keeps, and history tells."""
-    path = os.path.join(os.path.dirname(sim.state), "\x1b]0;x\x07\u202e.toml")
-    with open(path, "w") as file:
-        file.write('[sysctl]\n"vm.swappiness" = 1\n')
-    os.chmod(path, 0o644)
-    sim.json("apply", path, "--confirm-within", "60s", status=0)
-    app = app_on(sim)
-
-    async def steps(pilot):
-        await until(pilot, lambda: app.profiles_view.waiting is not None)
-        await press(pilot, "6")
-        shown = text_of(app)
-        assert not {"\x1b", "\x07", "\u202e"} & set(shown)
-        assert "waits" in shown
-        assert not {"\x1b", "\x07", "\u202e"} & set(str(app.profiles_view.history))
-        await press(pilot, "U")
-        await until(pilot, lambda: state(sim) == ["rolled-back"] and not app.profiles_view.busy)
-
-    drive(app, steps, (120, 40))
+def test_what_the_engine_says_is_made_safe_to_show():
+    said = {"error": "\x1b]0;x\x07", "changes": [{"target": "\u202eeth2", "\x9b": ["\x7f"]}], "n": 3}
+    runner = ChildRunner([])
+    runner._command = (sys.executable, "-c", f"import json, sys; print(json.dumps({said!r})); sys.exit(4)")
+    answer = asyncio.run(runner.run("plan"))
+    assert answer.status == 4
+    assert answer.record == {"error": "\\x1b]0;x\\x07", "changes": [{"target": "\\u202eeth2", "\\x9b": ["\\x7f"]}], "n": 3}
 
 
 # ---- on a terminal of its own

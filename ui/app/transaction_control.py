@@ -190,6 +190,7 @@ class TransactionControl:
         view.take(answer.record, "plan")
         if only:
             view.out = {key_of(c) for c in view.to_do if f"{c['knob']}@{c['target']}" not in only}
+            view.take(answer.record, "plan")
         conflicts = "; ".join(map(str, answer.record.get("conflicts", [])))
         boot = sum(change.get("disruption") == "reboot" for change in view.to_do)
         right = sum(count for state, count in answer.record.get("summary", {}).items() if state.startswith("ok"))

@@ -145,6 +145,7 @@ class ProfilesView:
     history: list[Mapping[str, Any]] = field(default_factory=list)
     journals: str = ""  # the directory of journals
     generation: int = 0
+    edition: int = 0  # rises with each change of the lines alone, or of what is picked of them
 
     def step(self, name: str, state: str, words: str = "") -> None:
         """Sets one step of the flow; those after it are forgotten where it begins."""
@@ -159,13 +160,17 @@ class ProfilesView:
         """A new record."""
         self.record, self.shows = record, shows
         self.lines = plan_lines(record.get("changes", ()), self.made if shows == "verify" else frozenset())
+        self._edited()
+
+    def _edited(self) -> None:
         self.generation += 1
+        self.edition += 1
 
     def forget(self) -> None:
         """No plan any more."""
         self.record, self.shows, self.planned, self.words = {}, "", "", ()
         self.lines, self.out, self.made, self.because, self.because_key = [], set(), frozenset(), "", ""
-        self.generation += 1
+        self._edited()
 
     @property
     def to_do(self) -> list[Mapping[str, Any]]:
@@ -188,7 +193,7 @@ class ProfilesView:
         keys = {key_of(change) for change in line.changes}
         self.out = self.out | keys if self.is_in(line) else self.out - keys
         self.warned = ""
-        self.generation += 1
+        self._edited()
 
     def pick_words(self) -> tuple[str, ...]:
         """``--only`` for what is picked; none where that is everything."""

@@ -41,6 +41,7 @@ class ProfilesPane(Pane):
         self.unified = False
         self.explains = False
         self._taken: tuple[object, ...] = ()
+        self._rows_of: tuple[object, ...] = ()
         self._drawn_for: tuple[object, ...] = ()
         self._drawn: list[Line] = []
 
@@ -63,14 +64,17 @@ class ProfilesPane(Pane):
         """Rows out of the view, where it changed."""
         sample = self.model.sample
         drift, active = (len(sample.drift), sample.profile) if sample is not None else (0, "")
-        taken = (self.view.generation, width, self.unified, self.filter.text, drift, active, self.view.counts)
+        taken = (self.view.generation, width, self.zoomed, self.unified, self.filter.text, drift, active, self.view.counts)
         if taken == self._taken:
             return
         self._taken = taken
         self.on_plan, self.explains = self.on_plan and bool(self.view.lines), self.explains and bool(self.view.lines)
         self.profiles.take([self._profile_row(each, drift, active) for each in self.view.profiles])
-        room = self._room(width)
-        self.changes.take(list(plan.rows(self.view, room, self.unified)), lambda row: self.filter.matches(row.values))
+        rows = (self.view.edition, width, self.zoomed, self.unified, self.filter.text)
+        if rows != self._rows_of:
+            self._rows_of = rows
+            listed = list(plan.rows(self.view, self._room(width), self.unified))
+            self.changes.take(listed, lambda row: self.filter.matches(row.values))
         if self.view.selected and self.changes.select(self.view.selected):
             self.view.selected, self.on_plan = "", True
 
