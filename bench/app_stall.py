@@ -18,9 +18,9 @@ SWAPPINESS = "proc/sys/vm/swappiness"
 class Stall:
     """What was seen.
 
-    ``samples`` came from the collector meanwhile, of ``due``; ``silent_s`` is how long the app had written nothing at the end of
-    it; ``grown_mb`` what its resident set grew by; ``recovered_s`` how long it took until the newest sample was on the screen,
-    None where it did not come within ten seconds.
+    ``samples`` came from the collector meanwhile, of ``due``; ``silent_s`` is how long the app had written nothing at its end;
+    ``grown_mb`` what its resident set grew by; ``recovered_s`` how long it took until the newest sample was on the screen, None
+    where it did not come within ten seconds.
     """
 
     samples: int

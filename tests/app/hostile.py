@@ -38,7 +38,7 @@ def answer(command):
             "transactions": [{"transaction": 7, "profile": {"name": "feed-handler"}, "state": "applied", "undo_in_s": 60.0}]
         },
     }
-    return hostile({name: value for name, value in records.get(command, PLAN).items()})
+    return hostile(dict(records.get(command, PLAN)))
 
 
 def watch():

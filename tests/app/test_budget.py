@@ -73,7 +73,10 @@ def ticks_of(screen, *, busy):
     """CPU time of ticks of the app, each beside as many of the least; the median of what they cost in these."""
     encoder, samples = Encoder(), stream(first(), 0.5, busy=busy)
     app = QuietcoreApp(
-        LineSource([encoder.line(next(samples)).encode() for _ in range(TICKS + 60)]), FakeRunner(), FakeRing(), Model(kind="view")
+        LineSource([encoder.line(next(samples)).encode() for _ in range(TICKS + 60)]),
+        FakeRunner(),
+        FakeRing(),
+        Model(kind="view"),
     )
     painter, ratios = Painter(), []
 

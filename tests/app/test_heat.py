@@ -181,7 +181,9 @@ def test_a_tick_is_taken_into_account_when_it_alone_changed():
 def test_why_names_the_interrupt_and_not_the_tick():
     core = next(core for core in cores() if core.cpu == STRAY)
     assert why(replace(core, role="isolated")) == "IRQ 142 nvme3q38 interrupts an isolated core: 1/s"
-    assert why(replace(core, role="isolated", top_cause="Local timer interrupts")) == "a device interrupts an isolated core: 1/s"
+    assert (
+        why(replace(core, role="isolated", top_cause="Local timer interrupts")) == "a device interrupts an isolated core: 1/s"
+    )
     assert why(replace(core, role="housekeeping")) == "142 nvme3q38"
 
 

@@ -28,7 +28,9 @@ KEYS = "1234567"
 def app_of(samples, *, may_change=True, kind="live", ended="") -> QuietcoreApp:
     source = ListSource(samples)
     source.ended = ended
-    return QuietcoreApp(source, FakeRunner(), FakeRing(), Model(kind, may_change=may_change, why_not="" if may_change else "not root"))
+    return QuietcoreApp(
+        source, FakeRunner(), FakeRing(), Model(kind, may_change=may_change, why_not="" if may_change else "not root")
+    )
 
 
 def walked(app, sizes, helps=False, ticks=0, prepare=()):
