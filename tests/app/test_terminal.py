@@ -88,7 +88,7 @@ def test_ended_by_a_signal_it_leaves_everything_as_it_was(interpreter, number):
 
 def test_ended_while_the_terminal_takes_nothing_it_goes_all_the_same(interpreter):
     with running(app_words(interpreter)) as terminal:
-        for turn in range(60):  # nobody reads: what fits fits
+        for turn in range(30):  # nobody reads: what fits fits
             terminal.resize(100 + turn, 30 + turn % 20)
             time.sleep(0.02)
         os.kill(terminal.pid, signal.SIGTERM)
@@ -245,10 +245,10 @@ def test_nothing_that_a_name_holds_reaches_the_terminal_raw(tmp_path):
         for key in "1234567":
             seen = terminal.read_bytes
             terminal.type(key)
-            terminal.watch(0.3)
+            terminal.watch(0.2)
             for more in ("\r", "z", "?", "?", "\x1b", "j", "j"):
                 terminal.type(more)
-                terminal.watch(0.08)
+                terminal.watch(0.05)
             assert terminal.process.poll() is None, text_of(bytes(terminal.output[-3000:]))
             assert terminal.read_bytes > seen
         for size in ((80, 24), (300, 80)):
