@@ -14,6 +14,7 @@ from bench.app_feed import app_words, stand_in
 from bench.terminal import Terminal, children, cpu_ns
 from tests.app.capture import left_on, text_of, unexpected
 from tests.app.hostile import PAYLOAD
+from ui.app.shell import driver
 
 HERE = Path(__file__).resolve().parent
 HOST = b"ny4-md-07"
@@ -60,6 +61,26 @@ def test_a_first_frame_comes_before_anything_heavy_is_loaded(interpreter):
         assert first_ns * 2 < painted_ns
         loaded = Path(f"/proc/{terminal.pid}/maps").read_text()
         assert not [name for name in ("numpy", "libssl", "_ssl") if name in loaded]
+
+
+def test_the_driver_is_ours_and_without_it_the_toolkits_own_does(interpreter):
+    assert driver() is not None  # the toolkit that is locked is the one that it was written for
+    words = app_words(interpreter)
+    words[2] = "from ui.app import shell; shell.driver = lambda: None; " + words[2]
+    with running(words) as terminal:
+        seen = terminal.read_bytes
+        terminal.type("2")
+        assert terminal.until(b"against", 15, since=seen)
+        terminal.type("q")
+        assert terminal.ended() == 0
+
+
+def test_the_mouse_is_heard_when_it_clicks_only(interpreter):
+    with running(app_words(interpreter)) as terminal:
+        assert {"1000"} == {"1000", "1003"} & set(left_on(bytes(terminal.output)))
+        seen = terminal.read_bytes
+        terminal.type("\x1b[<0;16;2M\x1b[<0;16;2m")  # a tab
+        assert terminal.until(b"against", 15, since=seen)
 
 
 @pytest.mark.parametrize("keys", ["q", "\x03"], ids=["q", "ctrl-c"])

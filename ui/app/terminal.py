@@ -31,6 +31,13 @@ _QUIET_S = 0.1  # how long an escape sequence may stay torn before it counts as 
 _ROUNDS = 3  # looks of that length after the last input
 
 
+def fits() -> bool:
+    """Whether the toolkit's driver still has what this one takes from it: not all of that is promised."""
+    methods = ("run_input_thread", "process_message", "disable_input", "suspend_application_mode", "resume_application_mode")
+    made = {"_file", "fileno", "exit_event", "_must_signal_resume"}
+    return all(hasattr(LinuxDriver, name) for name in methods) and made <= set(LinuxDriver.__init__.__code__.co_names)
+
+
 class Terminal(LinuxDriver):
     """The driver of the app."""
 
@@ -51,6 +58,7 @@ class Terminal(LinuxDriver):
         with contextlib.suppress(OSError):
             os.set_blocking(self._fd, True)
         super().start_application_mode()  # type: ignore[no-untyped-call]
+        self.write("\x1b[?1003l\x1b[?1000h")  # clicks and the wheel, but not each cell that the mouse passes
 
     def suspend_application_mode(self) -> None:
         """See Driver."""
