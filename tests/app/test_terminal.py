@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import termios
 import time
@@ -18,6 +19,7 @@ from ui.app.shell import driver
 
 HERE = Path(__file__).resolve().parent
 HOST = b"ny4-md-07"
+KEYS = "1234567"
 
 
 @pytest.fixture
@@ -214,6 +216,7 @@ def test_one_that_went_well_for_a_while_is_started_again_of_itself(interpreter):
 
 
 CRASH = """
+import subprocess
 import sys
 from ui.app import app
 def fail(self):
@@ -263,7 +266,7 @@ def test_nothing_that_a_name_holds_reaches_the_terminal_raw(tmp_path):
     script.write_text(f'#!/bin/sh\nPYTHONPATH={HERE.parents[1]} exec {sys.executable} {HERE / "hostile.py"} "$@"\n')
     script.chmod(0o755)
     with running(app_words(str(script), "--state", str(tmp_path / "state")), size=(200, 50), marker=b"PWNED") as terminal:
-        for key in "1234567":
+        for key in KEYS:
             seen = terminal.read_bytes
             terminal.type(key)
             terminal.watch(0.2)
@@ -292,3 +295,26 @@ def test_the_check_above_would_see_it():
     assert "\x1b]0;PWNED\x07" in found
     assert {"\x90", "\x9c", "\u202e", "\u2067", "\x00", "\x7f", "\ufffd"} <= set(found)
     assert left_on(b"\x1b[?1049h\x1b[?25l\x1b[?7l") == ["1049", "25", "7"]
+
+
+NAMED = (
+    "set -e; mount -t sysfs none /sys; "
+    'name=$(printf \'P\\033[31m\\377\\233]z\'); ip link add "$name" type veth peer name other; ip link set "$name" up; exec "$@"'
+)
+
+
+def test_an_interface_that_is_named_to_attack_is_shown_as_text(tmp_path):
+    """The kernel's own: a real interface with escapes and bytes that are no UTF-8 in its name, in a namespace of its own."""
+    words = ["unshare", "-n", "-m", "sh", "-c", NAMED, "sh"]
+    tried = subprocess.run([*words, "true"], capture_output=True, text=True, errors="replace")
+    if tried.returncode:
+        pytest.skip(f"no interface of that name can be made: {tried.stderr.strip()[:100]}")
+    with running([*words, *app_words(None, "--state", str(tmp_path / "state"))], size=(200, 50), marker=b"LIVE") as terminal:
+        terminal.type("4")
+        assert terminal.until(b"P\\x1b[31m\\xff\\x9b]z", 15)
+        for key in KEYS:
+            terminal.type(key)
+            terminal.watch(0.15)
+        terminal.type("q")
+        assert terminal.ended() == 0
+        assert unexpected(bytes(terminal.output)) == []
