@@ -188,14 +188,24 @@ def starting(board: Board, rounds: int) -> None:
         found = [start_of(state, 5.0 if turn == rounds - 1 else 0.0) for turn in range(rounds)]
     first, cpu, paint = ([getattr(each, name) for each in found] for name in ("first_ms", "first_cpu_ms", "paint_cpu_ms"))
     board.put(
-        Figure("first byte: wall clock, least", min(first), FIRST_BYTE_MS, unit="ms", note=f"CPU {min(cpu):.0f} ms {spread(first)}")
+        Figure(
+            "first byte: wall clock, least", min(first), FIRST_BYTE_MS, unit="ms", note=f"CPU {min(cpu):.0f} ms {spread(first)}"
+        )
     )
     wall = median(each.paint_ms for each in found)
-    board.put(Figure("first figures on the screen: CPU", median(paint), PAINT_MS, unit="ms", note=f"{spread(paint)}, {wall:.0f} ms wall"))
+    board.put(
+        Figure(
+            "first figures on the screen: CPU", median(paint), PAINT_MS, unit="ms", note=f"{spread(paint)}, {wall:.0f} ms wall"
+        )
+    )
     board.put(Figure("the collector's CPU until then", median(each.collector_cpu_ms for each in found), unit="ms"))
     last = found[-1]
     parts = f"app {last.shared_mb:.0f}, collector {last.collector_shared_mb:.0f}"
-    board.put(Figure("proportional set, app and collector", last.shared_mb + last.collector_shared_mb, RESIDENT_MB, unit="MB", note=parts))
+    board.put(
+        Figure(
+            "proportional set, app and collector", last.shared_mb + last.collector_shared_mb, RESIDENT_MB, unit="MB", note=parts
+        )
+    )
     parts = f"app {last.resident_mb:.0f}, collector {last.collector_mb:.0f}; what both map is counted twice"
     board.put(Figure("resident set, app and collector", last.resident_mb + last.collector_mb, unit="MB", note=parts))
 
@@ -212,7 +222,9 @@ def hanging(board: Board, seconds: float) -> None:
     within = max(2, round(seconds / 3))
     came = undone(seconds, within)
     note = f"of a transaction to be kept within {within} s"
-    board.put(Figure("hanging terminal: undone after", came if came is not None else float("inf"), within + 2, unit="s", note=note))
+    board.put(
+        Figure("hanging terminal: undone after", came if came is not None else float("inf"), within + 2, unit="s", note=note)
+    )
 
 
 def main(board: Board, *, brief: bool = False) -> None:

@@ -55,7 +55,7 @@ def first(cores: int = 128, irqs: int = 64, nics: int = 2, queues: int = 16, hos
             NicSample(
                 name=f"eth{nic + 2}", driver="ixgbe", node=nic % 2, up=True, speed_mbps=25000, rx_packets_per_s=1.2e6,
                 tx_packets_per_s=3.0, rx_bytes_per_s=1e9, tx_bytes_per_s=1e3, drops_per_s=0.0, rx_ring=512, rx_ring_max=4096,
-                counters={name: nic * 1000 for name in ("rx_packets", "tx_packets", "rx_dropped", "rx_missed_errors")},
+                counters=dict.fromkeys(("rx_packets", "tx_packets", "rx_dropped", "rx_missed_errors"), nic * 1000),
                 queues=tuple(QueueSample(q, 100 + q, str(q % cores), 1000.0 * q) for q in range(queues)),
             )
             for nic in range(nics)
@@ -103,13 +103,15 @@ def stand_in(directory: str, *, busy: bool = False, hz: float = 2.0, cores: int 
     ``named``: each sample's number is part of its host's name, which every screen shows.
     """
     path = os.path.join(directory, "interpreter")
-    feed = shlex.join([sys.executable, str(HERE), "busy" if busy else "calm", str(hz), str(cores), "named" if named else "plain"])
+    feed = shlex.join(
+        [sys.executable, str(HERE), "busy" if busy else "calm", str(hz), str(cores), "named" if named else "plain"]
+    )
     with open(path, "w", encoding="utf-8") as file:
         file.write(
-            f"#!/bin/sh\ncase \" $* \" in *' watch '*) PYTHONPATH={shlex.quote(str(HERE.parents[1]))} exec {feed} \"$@\";;\n"
+            f'#!/bin/sh\ncase " $* " in *\' watch \'*) PYTHONPATH={shlex.quote(str(HERE.parents[1]))} exec {feed} "$@";;\n'
             f'*) exec {shlex.quote(sys.executable)} "$@";; esac\n'
         )
-    os.chmod(path, 0o755)  # noqa: S103 - a program of our own, in a directory of our own
+    os.chmod(path, 0o755)
     return path
 
 
@@ -126,12 +128,10 @@ def main(words: Sequence[str]) -> None:
     busy, hz, named = words[0] == "busy", float(words[1]), words[3] == "named"
     samples = stream(first(int(words[2])), 1 / hz, busy=busy)
     line = _encoder(words)
-    start, place = time.monotonic(), 0
-    for sample in samples:
-        place += 1
-        if named:
-            sample = replace(sample, host=f"host-{sample.sequence:07}")
-        out = memoryview(f"{line(sample)}\n".encode())
+    start = time.monotonic()
+    for place, sample in enumerate(samples, 1):
+        said = replace(sample, host=f"host-{sample.sequence:07}") if named else sample
+        out = memoryview(f"{line(said)}\n".encode())
         while out:
             out = out[os.write(1, out) :]
         time.sleep(max(0.0, start + place / hz - time.monotonic()))

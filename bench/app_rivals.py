@@ -36,9 +36,7 @@ class Figures:
 
     def lines(self) -> list[str]:
         """As text: two rows of the map for each metric, then the table."""
-        found = []
-        for row in range(METRICS * 2):
-            found.append("  ".join(GLYPHS[level] for level in self.cells[row * 64 : row * 64 + 64]))
+        found = ["  ".join(GLYPHS[level] for level in self.cells[row * 64 : row * 64 + 64]) for row in range(METRICS * 2)]
         return found + ["".join(f"{value:>12}" for value in row) for row in self.rows]
 
 

@@ -18,9 +18,9 @@ SWAPPINESS = "proc/sys/vm/swappiness"
 class Stall:
     """What was seen.
 
-    ``samples`` came from the collector meanwhile, of ``due``; ``silent_s`` is how long the app had written nothing at the end of
-    it; ``grown_mb`` what its resident set grew by; ``recovered_s`` how long it took until the newest sample was on the screen,
-    None where it did not come within ten seconds.
+    ``samples`` came from the collector meanwhile, of ``due``; ``silent_s`` is how long the app had written nothing at its end;
+    ``grown_mb`` what its resident set grew by; ``recovered_s`` how long it took until the newest sample was on the screen, None
+    where it did not come within ten seconds.
     """
 
     samples: int
@@ -37,7 +37,7 @@ def stall(seconds: float, hz: float = 10.0) -> Stall:
         with Terminal(app_words(interpreter, "--state", f"{directory}/state")) as terminal:
             _must(terminal.until(b"host-", 30), "no sample came")
             terminal.type(">>")
-            terminal.watch(3.0)
+            terminal.watch(1.5)
             collector = next(pid for pid, words in children(terminal.pid).items() if "app_feed" in words)
             resident, lines, before = memory_mb(terminal.pid)[0], _writes(collector), _newest(terminal)
             silent_s = _unread(terminal, seconds)

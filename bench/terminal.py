@@ -13,6 +13,7 @@ import termios
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 from bench.figures import UnavailableError
 
@@ -38,7 +39,11 @@ class Terminal:
     """
 
     def __init__(
-        self, words: Sequence[str], size: tuple[int, int] = SIZE, more: Mapping[str, str] | None = None, without: Sequence[str] = ()
+        self,
+        words: Sequence[str],
+        size: tuple[int, int] = SIZE,
+        more: Mapping[str, str] | None = None,
+        without: Sequence[str] = (),
     ) -> None:
         self.output = bytearray()
         self.read_bytes = 0
@@ -52,8 +57,9 @@ class Terminal:
 
         self.started_s = time.monotonic()
         self.process = subprocess.Popen(
-            words, stdin=slave, stdout=slave, stderr=slave, env=given, cwd=ROOT, start_new_session=True, preexec_fn=controlling
-        )
+            words, stdin=slave, stdout=slave, stderr=slave, env=given, cwd=ROOT, start_new_session=True,
+            preexec_fn=controlling,  # noqa: PLW1509 - one ioctl
+        )  # fmt: skip
         self.before = termios.tcgetattr(slave)
         self.slave = slave  # kept: what the program left behind can be asked for when it is gone
 
@@ -127,7 +133,7 @@ class Terminal:
         os.close(self.slave)
         os.close(self.master)
 
-    def __enter__(self) -> "Terminal":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -30,4 +30,4 @@ def left_on(output: bytes) -> list[str]:
     for modes, state in re.findall(rb"\x1b\[\?([0-9;]+)([hl])", output):
         for mode in modes.decode().split(";"):
             states[mode] = state.decode()
-    return sorted(mode for mode, state in states.items() if mode not in ("2026",) and (state == "l") == (mode in ("25", "7")))
+    return sorted(mode for mode, state in states.items() if mode != "2026" and (state == "l") == (mode in ("25", "7")))

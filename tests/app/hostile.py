@@ -38,21 +38,26 @@ def answer(command):
             "transactions": [{"transaction": 7, "profile": {"name": "feed-handler"}, "state": "applied", "undo_in_s": 60.0}]
         },
     }
-    return hostile({name: value for name, value in records.get(command, PLAN).items()})
+    return hostile(dict(records.get(command, PLAN)))
 
 
 def watch():
     from bench.app_feed import first
     from ingest.sample import Event
+    from tests.app.told import feeds, ring
 
-    sample = replace(first(16), events=(Event("crit", "eth2", "a ring is full"),), feeds=FEEDS, drift=DRIFT)
+    events = (
+        Event("crit", "eth2", "a ring is full", key="ring", nic="eth2", counter="rx_missed_errors"),
+        Event("warn", "CPU 9", "an interrupt", key="stray", cpu=9, irq="100"),
+        Event("warn", "itch", "a gap", key="gap", feed="itch"),
+    )
+    sample = replace(first(16), events=events, feeds=feeds(9, lost=3), rings=(ring(1), ring(2, drops=4)), drift=DRIFT)
     line = hostile(sample).to_json()
     while True:
         os.write(1, f"{line}\n".encode())
         time.sleep(0.2)
 
 
-FEEDS = ()
 DRIFT = (
     {
         "knob": "irq.affinity", "target": "eth2", "wanted": "2", "now": "3", "effective": "3", "state": "moved", "seen_s": 1.0,

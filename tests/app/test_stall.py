@@ -4,7 +4,7 @@ from bench.app_stall import stall, undone
 
 
 def test_a_terminal_that_hangs_holds_nothing_up_and_shows_the_newest_afterwards():
-    seen = stall(5.0)
+    seen = stall(4.0)
     assert seen.samples > seen.due * 0.5  # the machine may be busy; the collector never waits for the terminal
     assert seen.silent_s > 1.0  # it did hang: nothing was written any more
     assert seen.grown_mb < 12.0
@@ -13,6 +13,6 @@ def test_a_terminal_that_hangs_holds_nothing_up_and_shows_the_newest_afterwards(
 
 
 def test_an_undo_timer_runs_out_behind_a_terminal_that_hangs():
-    came_s = undone(stall_s=20.0, within_s=2)
+    came_s = undone(stall_s=20.0, within_s=1)
     assert came_s is not None
     assert came_s > 0.5

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import termios
 import time
@@ -14,9 +15,11 @@ from bench.app_feed import app_words, stand_in
 from bench.terminal import Terminal, children, cpu_ns
 from tests.app.capture import left_on, text_of, unexpected
 from tests.app.hostile import PAYLOAD
+from ui.app.shell import driver
 
 HERE = Path(__file__).resolve().parent
 HOST = b"ny4-md-07"
+KEYS = "1234567"
 
 
 @pytest.fixture
@@ -62,6 +65,26 @@ def test_a_first_frame_comes_before_anything_heavy_is_loaded(interpreter):
         assert not [name for name in ("numpy", "libssl", "_ssl") if name in loaded]
 
 
+def test_the_driver_is_ours_and_without_it_the_toolkits_own_does(interpreter):
+    assert driver() is not None  # the toolkit that is locked is the one that it was written for
+    words = app_words(interpreter)
+    words[2] = "from ui.app import shell; shell.driver = lambda: None; " + words[2]
+    with running(words) as terminal:
+        seen = terminal.read_bytes
+        terminal.type("2")
+        assert terminal.until(b"against", 15, since=seen)
+        terminal.type("q")
+        assert terminal.ended() == 0
+
+
+def test_the_mouse_is_heard_when_it_clicks_only(interpreter):
+    with running(app_words(interpreter)) as terminal:
+        assert {"1000"} == {"1000", "1003"} & set(left_on(bytes(terminal.output)))
+        seen = terminal.read_bytes
+        terminal.type("\x1b[<0;16;2M\x1b[<0;16;2m")  # a tab
+        assert terminal.until(b"against", 15, since=seen)
+
+
 @pytest.mark.parametrize("keys", ["q", "\x03"], ids=["q", "ctrl-c"])
 def test_left_by_a_key_it_leaves_everything_as_it_was(interpreter, keys):
     with running(app_words(interpreter)) as terminal:
@@ -88,7 +111,7 @@ def test_ended_by_a_signal_it_leaves_everything_as_it_was(interpreter, number):
 
 def test_ended_while_the_terminal_takes_nothing_it_goes_all_the_same(interpreter):
     with running(app_words(interpreter)) as terminal:
-        for turn in range(60):  # nobody reads: what fits fits
+        for turn in range(30):  # nobody reads: what fits fits
             terminal.resize(100 + turn, 30 + turn % 20)
             time.sleep(0.02)
         os.kill(terminal.pid, signal.SIGTERM)
@@ -193,6 +216,7 @@ def test_one_that_went_well_for_a_while_is_started_again_of_itself(interpreter):
 
 
 CRASH = """
+import subprocess
 import sys
 from ui.app import app
 def fail(self):
@@ -242,13 +266,13 @@ def test_nothing_that_a_name_holds_reaches_the_terminal_raw(tmp_path):
     script.write_text(f'#!/bin/sh\nPYTHONPATH={HERE.parents[1]} exec {sys.executable} {HERE / "hostile.py"} "$@"\n')
     script.chmod(0o755)
     with running(app_words(str(script), "--state", str(tmp_path / "state")), size=(200, 50), marker=b"PWNED") as terminal:
-        for key in "1234567":
+        for key in KEYS:
             seen = terminal.read_bytes
             terminal.type(key)
-            terminal.watch(0.3)
+            terminal.watch(0.2)
             for more in ("\r", "z", "?", "?", "\x1b", "j", "j"):
                 terminal.type(more)
-                terminal.watch(0.08)
+                terminal.watch(0.05)
             assert terminal.process.poll() is None, text_of(bytes(terminal.output[-3000:]))
             assert terminal.read_bytes > seen
         for size in ((80, 24), (300, 80)):
@@ -271,3 +295,26 @@ def test_the_check_above_would_see_it():
     assert "\x1b]0;PWNED\x07" in found
     assert {"\x90", "\x9c", "\u202e", "\u2067", "\x00", "\x7f", "\ufffd"} <= set(found)
     assert left_on(b"\x1b[?1049h\x1b[?25l\x1b[?7l") == ["1049", "25", "7"]
+
+
+NAMED = (
+    "set -e; mount -t sysfs none /sys; "
+    'name=$(printf \'P\\033[31m\\377\\233]z\'); ip link add "$name" type veth peer name other; ip link set "$name" up; exec "$@"'
+)
+
+
+def test_an_interface_that_is_named_to_attack_is_shown_as_text(tmp_path):
+    """The kernel's own: a real interface with escapes and bytes that are no UTF-8 in its name, in a namespace of its own."""
+    words = ["unshare", "-n", "-m", "sh", "-c", NAMED, "sh"]
+    tried = subprocess.run([*words, "true"], capture_output=True, text=True, errors="replace")
+    if tried.returncode:
+        pytest.skip(f"no interface of that name can be made: {tried.stderr.strip()[:100]}")
+    with running([*words, *app_words(None, "--state", str(tmp_path / "state"))], size=(200, 50), marker=b"LIVE") as terminal:
+        terminal.type("4")
+        assert terminal.until(b"P\\x1b[31m\\xff\\x9b]z", 15)
+        for key in KEYS:
+            terminal.type(key)
+            terminal.watch(0.15)
+        terminal.type("q")
+        assert terminal.ended() == 0
+        assert unexpected(bytes(terminal.output)) == []

@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from tuner.host.text import printable
 
@@ -61,14 +61,15 @@ class Ending:
         self._ask = ask
 
     def _signalled(self, number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGALRM or self._ask is None:
+        ask = self._ask
+        if number == signal.SIGALRM or ask is None:
             self.force(self._status or 128 + number)
         if not self._status:
             self._status = 128 + number
             signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
-            self._ask(self._status)
+            ask(self._status)
 
-    def force(self, status: int) -> None:
+    def force(self, status: int) -> NoReturn:
         """Puts the terminal back without asking anybody, and goes."""
         self.restore()
         os._exit(status)

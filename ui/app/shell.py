@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import io
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from textual import events
@@ -19,14 +19,25 @@ from textual.screen import Screen as TextualScreen
 from ui.app import themes
 from ui.app.ending import Ending, threads_told
 from ui.app.prompt import Prompt
-from ui.app.terminal import Terminal
 from ui.app.widgets.lines import Lines
 from ui.app.widgets.marks import MARKS
 from ui.app.widgets.tones import TONES
 from ui.keys import Keys
 from ui.looks import THEMES, Looks
 
+if TYPE_CHECKING:
+    from ui.app.terminal import Terminal
+
 WHEEL = 3  # lines
+
+
+def driver() -> "type[Terminal] | None":
+    """Ours, where the toolkit is built as ours expects; else its own: that costs more, and hangs with the terminal."""
+    try:
+        from ui.app.terminal import Terminal, fits
+    except ImportError:
+        return None
+    return Terminal if fits() else None
 
 
 class Base(TextualScreen[None], inherit_bindings=False):
@@ -52,7 +63,7 @@ class Shell(App[int]):
     ENABLE_COMMAND_PALETTE = False  # there is one of our own
 
     def __init__(self, keys: Keys, looks: Looks) -> None:
-        super().__init__(driver_class=Terminal)
+        super().__init__(driver_class=driver())
         self.keys = keys
         self.terminal: Terminal | None = None  # none in a test
         self.header, self.tabs, self.body, self.footer = (Lines(id=name) for name in ("header", "tabs", "body", "footer"))

@@ -1,5 +1,7 @@
-"""The terminal: what Textual's driver for Linux does, but that it sleeps where that one wakes ten times a second, that rows
-which changed go to it without being composed again, and that it says whether anybody takes what is written.
+"""The terminal: Textual's driver for Linux, with less work for it.
+
+It sleeps where that one wakes ten times a second, sends rows that changed without composing them again, and says whether
+anybody takes what is written.
 
 A terminal that takes nothing (Ctrl-S, an SSH session that hangs) fills the driver's queue of 30 writes; the next one blocks the
 loop. So a frame that nobody would take is not made: ``takes`` asks the kernel, as poll(2) does (drivers/tty/n_tty.c,
@@ -29,26 +31,34 @@ _QUIET_S = 0.1  # how long an escape sequence may stay torn before it counts as 
 _ROUNDS = 3  # looks of that length after the last input
 
 
+def fits() -> bool:
+    """Whether the toolkit's driver still has what this one takes from it: not all of that is promised."""
+    methods = ("run_input_thread", "process_message", "disable_input", "suspend_application_mode", "resume_application_mode")
+    made = {"_file", "fileno", "exit_event", "_must_signal_resume"}
+    return all(hasattr(LinuxDriver, name) for name in methods) and made <= set(LinuxDriver.__init__.__code__.co_names)
+
+
 class Terminal(LinuxDriver):
     """The driver of the app."""
 
     def __init__(self, app: "QuietcoreApp", **options: Any) -> None:
         super().__init__(app, **options)
         # Textual takes stderr, which may be a log; an unfit character must not end the thread that writes
-        number = sys.__stdout__.fileno() if sys.__stdout__ is not None else 1
-        self._file = open(number, "w", encoding=locale.getencoding(), errors="replace", closefd=False)  # noqa: SIM115
+        self._fd = sys.__stdout__.fileno() if sys.__stdout__ is not None else 1
+        self._file = open(self._fd, "w", encoding=locale.getencoding(), errors="replace", closefd=False)  # noqa: SIM115
         self._parts: list[str] = []
         self._syncs = self._away = False
         self._poll = select.poll()
-        self._poll.register(self._file.fileno(), select.POLLOUT)
+        self._poll.register(self._fd, select.POLLOUT)
         self._asleep, self._alarm = os.pipe()
         app.terminal = self
 
     def start_application_mode(self) -> None:
         """See Driver. Another program may have left the terminal in a mode in which a write that does not fit fails."""
         with contextlib.suppress(OSError):
-            os.set_blocking(self._file.fileno(), True)
-        super().start_application_mode()
+            os.set_blocking(self._fd, True)
+        super().start_application_mode()  # type: ignore[no-untyped-call]
+        self.write("\x1b[?1003l\x1b[?1000h")  # clicks and the wheel, but not each cell that the mouse passes
 
     def suspend_application_mode(self) -> None:
         """See Driver."""
