@@ -13,7 +13,7 @@ from ui.app.past import ListPast
 from ui.app.source import ListSource
 from ui.app.timeline import TimeError, Timeline
 
-BEGAN_S = dt.datetime(2026, 3, 2, 10, 0, 0).timestamp()
+BEGAN_S = dt.datetime(2026, 3, 2, 10, 0, 0).astimezone().timestamp()
 
 
 def second(number):
@@ -124,7 +124,7 @@ def test_a_time_is_gone_to(text, number):
     assert model.sample.sequence == number
 
 
-@pytest.mark.parametrize("text", ["noon", "25:00", "10:61", "-", "5", "１０:00"])
+@pytest.mark.parametrize("text", ["noon", "25:00", "10:61", "-", "5", "\uff11\uff10:00"])
 def test_what_is_no_time_is_told_and_moves_nothing(text):
     model, timeline = live(5)
     with pytest.raises(TimeError):
