@@ -22,8 +22,8 @@ class Command:
     ``name`` is what the keymap file, the palette and ``keys --json`` call it: unique on a screen. ``action`` is a method of the
     app, or ``pane('x')``: the method ``do_x`` of the screen shown. ``where`` is empty for what works everywhere; a screen's own
     command with the same key goes before it. ``footer`` orders the hints below a screen, 0 leaves it out. ``needs`` is ``root``
-    for what changes the host, ``host`` for what asks this one (a recording is no host to ask, nor is a stream), ``past`` for what
-    needs samples to look back at.
+    for what changes the host, ``host`` for what asks this one (a recording is no host to ask, nor is a stream), ``past`` for
+    what needs samples to look back at.
     """
 
     name: str
