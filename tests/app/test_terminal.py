@@ -299,7 +299,7 @@ def test_the_check_above_would_see_it():
 
 NAMED = (
     "set -e; mount -t sysfs none /sys; "
-    'name=$(printf \'P\\033[31m\\377\\233]z\'); ip link add "$name" type veth peer name other; '
+    "name=$(printf 'P\\033[31m\\377\\233]z'); ip link add \"$name\" type veth peer name other; "
     'ip link set "$name" up; exec "$@"'
 )
 
