@@ -75,7 +75,7 @@ def undone(stall_s: float, within_s: int) -> float | None:
         file = Path(directory, "host", SWAPPINESS)
         before = file.read_text()
         words = app_words(None, "--root", f"{directory}/host", "--state", f"{directory}/state")
-        words[2] = f"import ui.app.transaction_control as t; t.CONFIRM_WITHIN_S = {within_s}; {words[2]}"
+        words[2] = f"import ui.app.flow.transaction_control as t; t.CONFIRM_WITHIN_S = {within_s}; {words[2]}"
         with Terminal(words) as terminal:
             _must(terminal.until(b"SIMULATED", 30), "no sample came")
             terminal.type("6")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from rich.style import Style
 
 from ingest.sample import CoreSample, Cost, IrqSample, LossSample, NicSample, Sample
-from ui.app.model import Model
+from ui.app.state.model import Model
 from ui.app.widgets.lines import Line
 from ui.app.widgets.tones import TONES
 

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 
 from ingest.sample import CoreSample, Cost, Event, LossSample, NicSample, QueueSample, Sample
 from ui.app.app import QuietcoreApp
-from ui.app.model import Model, RingView
-from ui.app.runner import Answer
-from ui.app.source import ListSource
+from ui.app.flow.runner import Answer
+from ui.app.state.model import Model, RingView
+from ui.app.stream.source import ListSource
 from ui.app.widgets.lines import Lines
 
 WIDGETS = ("#header", "#tabs", "#body", "#footer")

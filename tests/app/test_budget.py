@@ -16,8 +16,8 @@ from bench.app_rivals import Figures
 from ingest.changes import Decoder, Encoder
 from tests.app.screens import FakeRing, FakeRunner
 from ui.app.app import QuietcoreApp
-from ui.app.model import Model
-from ui.app.source import ListSource
+from ui.app.state.model import Model
+from ui.app.stream.source import ListSource
 from ui.keys import SCREENS
 
 TICKS = 40

@@ -11,12 +11,12 @@ from rich.cells import cell_len
 from ingest.sample import IrqSample
 from tests.app.core_hosts import BUSY, STRAY, cells, changed, cores, host, show, showing, text, toned
 from tests.app.screens import drive, make_app, press, text_of
-from ui.app.policy import METRICS
-from ui.app.remedies import Remedy
+from ui.app.flow.remedies import Remedy
 from ui.app.screens import core_sources
 from ui.app.screens.core import PANELS, RANGES_S, CorePane
 from ui.app.screens.core_compare import against
 from ui.app.screens.core_sources import origins_of
+from ui.app.state.policy import METRICS
 from ui.app.widgets.chart import AXIS, Chart, LogAxis, axis_for, count
 from ui.app.widgets.ramp import glyphs
 

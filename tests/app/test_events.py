@@ -9,16 +9,16 @@ from rich.cells import cell_len
 from ingest.sample import Event
 from tests.app.screens import drive, make_app, press, sample, text_of
 from tests.app.told import START_S, Alert, feeds, ring, second
-from ui.app import remedies
-from ui.app.event_log import MOST, EventLog
-from ui.app.event_places import names_of, place_of, way_to
-from ui.app.evidence import Evidence
-from ui.app.model import Model
-from ui.app.past import ListPast
+from ui.app.flow import remedies
 from ui.app.screens import event_detail, events
 from ui.app.screens.events import EventsPane
-from ui.app.source import ListSource
-from ui.app.timeline import Timeline
+from ui.app.state.event_log import MOST, EventLog
+from ui.app.state.event_places import names_of, place_of, way_to
+from ui.app.state.model import Model
+from ui.app.stream.evidence import Evidence
+from ui.app.stream.past import ListPast
+from ui.app.stream.source import ListSource
+from ui.app.stream.timeline import Timeline
 from ui.filter import parse
 
 STRAY = Alert("warn", "cpu 37", "1/s of nvme3q38 on an isolated core", "irq 142 cpu 37", cpu=37, irq="142")

@@ -20,13 +20,13 @@ from ingest.recording import Recording
 from ingest.sample import Event, from_json
 from tests.app.screens import FakeRing, FakeRunner, drive, press, text_of
 from tests.app.told import START_S, Alert, second
-from ui.app import evidence as evidence_room
 from ui.app.app import QuietcoreApp
-from ui.app.evidence import Evidence, applied
-from ui.app.evidence_files import EvidenceFiles, NoRoom, state_directory
-from ui.app.model import Model
-from ui.app.past import ListPast
-from ui.app.source import ListSource, PipeSource
+from ui.app.state.model import Model
+from ui.app.stream import evidence as evidence_room
+from ui.app.stream.evidence import Evidence, applied
+from ui.app.stream.evidence_files import EvidenceFiles, NoRoom, state_directory
+from ui.app.stream.past import ListPast
+from ui.app.stream.source import ListSource, PipeSource
 
 CRIT = Event("crit", "eth2", "12 packets lost in 1.0 s")
 

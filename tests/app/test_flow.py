@@ -21,11 +21,11 @@ from engine import PROJECT, Sim, clean_environment
 
 from tests.app.screens import FakeRing, drive, press, sample, text_of
 from tests.lab.screen import Screen
-from ui.app import transaction_control
 from ui.app.app import QuietcoreApp
-from ui.app.model import Model, Pointed
-from ui.app.runner import ChildRunner
-from ui.app.source import ListSource
+from ui.app.flow import transaction_control
+from ui.app.flow.runner import ChildRunner
+from ui.app.state.model import Model, Pointed
+from ui.app.stream.source import ListSource
 
 
 def app_on(sim: Sim) -> QuietcoreApp:
@@ -164,7 +164,7 @@ def test_what_the_engine_says_is_made_safe_to_show():
 
 SCRIPT = """
 import sys
-from ui.app import transaction_control
+from ui.app.flow import transaction_control
 transaction_control.CONFIRM_WITHIN_S = int(sys.argv[1])
 from ui.cli.main import main
 sys.exit(main(sys.argv[2:]))

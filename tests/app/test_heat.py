@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from tests.app.core_hosts import STRAY, changed, cores, host, text
-from ui.app.history import SAMPLES, History
-from ui.app.places import GAP, Places
-from ui.app.policy import METRICS, NAMES, RESERVED, Figures, verdict, why
+from ui.app.state.history import SAMPLES, History
+from ui.app.state.places import GAP, Places
+from ui.app.state.policy import METRICS, NAMES, RESERVED, Figures, verdict, why
 from ui.app.widgets.heat import RULE, HeatGrid, HeatRow, balanced, brief, rows_of
 
 

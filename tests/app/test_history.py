@@ -5,8 +5,8 @@ import random
 import pytest
 
 from ingest.sample import CoreSample, Sample
-from ui.app.history import SAMPLES, History
-from ui.app.policy import METRICS
+from ui.app.state.history import SAMPLES, History
+from ui.app.state.policy import METRICS
 from ui.app.widgets.ramp import levels
 
 INTR = METRICS[0]

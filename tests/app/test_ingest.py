@@ -8,9 +8,9 @@ from rich.cells import cell_len
 from ingest.sample import Event
 from tests.app.screens import drive, make_app, press, sample, text_of
 from tests.app.told import Alert, feeds, ring, second, stream
-from ui.app.feed_figures import feeds_of, shares_of_a
-from ui.app.model import Model, RingView
 from ui.app.screens.ingest import IngestPane
+from ui.app.state.feed_figures import feeds_of, shares_of_a
+from ui.app.state.model import Model, RingView
 from ui.filter import parse
 
 GAP = Event("crit", "itch", "3 lost on both lines: upstream, or a queue that both share")

@@ -10,11 +10,11 @@ from rich.cells import cell_len
 
 from ingest.sample import IrqSample
 from tests.app.screens import drive, lines_of, make_app, press, sample, text_of
-from ui.app import interrupts
-from ui.app.model import Model
-from ui.app.remedies import Remedy
+from ui.app.flow.remedies import Remedy
 from ui.app.screens import irqs
 from ui.app.screens.irqs import IrqsPane
+from ui.app.state import interrupts
+from ui.app.state.model import Model
 from ui.app.widgets.core_columns import Matrix, by_node, reserved_of
 
 SIZES = ((80, 21), (129, 30), (130, 37), (160, 40), (200, 47), (300, 77))

@@ -14,9 +14,9 @@ from textual import events
 from textual.keys import key_to_character
 
 from tests.app.screens import FakeRunner, drive, lines_of, make_app, press, sample, text_of
-from ui.app.model import Listing, Pointed
+from ui.app.flow.remedies import Remedy
 from ui.app.palette import Palette
-from ui.app.remedies import Remedy
+from ui.app.state.model import Listing, Pointed
 from ui.app.widgets.tones import TONES
 from ui.filter import everything
 from ui.key_names import spelled

@@ -11,11 +11,11 @@ from rich.cells import cell_len
 from ingest.sample import LossSample, QueueSample
 from ingest.stages import STAGES, complete
 from tests.app.screens import drive, make_app, press, sample, text_of
-from ui.app.model import Model
-from ui.app.nic_past import QUEUE_TOP
 from ui.app.screens import waterfall
 from ui.app.screens.nic import NicPane
 from ui.app.screens.waterfall import SECOND, Window
+from ui.app.state.model import Model
+from ui.app.state.nic_past import QUEUE_TOP
 from ui.app.widgets.ramp import drawn, levels
 from ui.app.widgets.tones import BAD, TONES
 

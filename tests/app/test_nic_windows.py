@@ -1,13 +1,13 @@
 """What the NIC screen counts in the last minute and since a mark, wherever in time the view stands."""
 
 from tests.app.test_nic import host, loss, pane_of, text
-from ui.app.history import SAMPLES
-from ui.app.model import Model
-from ui.app.remedies import Remedy
+from ui.app.flow.remedies import Remedy
 from ui.app.screens import nic as screen
 from ui.app.screens.nic import NicPane, clock
-from ui.app.source import ListSource
-from ui.app.timeline import Timeline
+from ui.app.state.history import SAMPLES
+from ui.app.state.model import Model
+from ui.app.stream.source import ListSource
+from ui.app.stream.timeline import Timeline
 
 
 def counted(n, total, **more):

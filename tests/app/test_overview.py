@@ -11,10 +11,10 @@ from rich.cells import cell_len
 from ingest.sample import Event, LossSample, Sample
 from tests.app.core_hosts import BUSY, STRAY, cells, changed, cores, host, show, showing, text, toned
 from tests.app.screens import drive, make_app, press, text_of
-from ui.app.policy import METRICS
-from ui.app.remedies import Remedy
+from ui.app.flow.remedies import Remedy
 from ui.app.screens import overview_alerts
 from ui.app.screens.overview import PANELS, Overview
+from ui.app.state.policy import METRICS
 from ui.app.widgets.ramp import glyphs
 from ui.app.widgets.tones import PALETTES
 from ui.filter import Filter

@@ -11,8 +11,8 @@ from rich.segment import Segment
 from bench.app_feed import first, stream
 from tests.app.screens import FakeRing, FakeRunner
 from ui.app.app import QuietcoreApp
-from ui.app.model import Model
-from ui.app.source import ListSource
+from ui.app.state.model import Model
+from ui.app.stream.source import ListSource
 from ui.app.widgets.lines import Lines, beginning, changed, whole
 from ui.app.widgets.tones import TONES
 from ui.keys import SCREENS

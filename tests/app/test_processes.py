@@ -10,8 +10,8 @@ import time
 import pytest
 
 from tuner.host.simulated import write_tree
-from ui.app.runner import ChildRunner
-from ui.app.source import ChildSource
+from ui.app.flow.runner import ChildRunner
+from ui.app.stream.source import ChildSource
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_child_that_cannot_start_says_why(tmp_path):
 
 def test_the_collector_dies_with_its_parent(tree):
     script = (
-        "import os, sys, time\nfrom ui.app.source import ChildSource\n"
+        "import os, sys, time\nfrom ui.app.stream.source import ChildSource\n"
         f"s = ChildSource(['--root', {tree!r}], '0.2s')\nprint(s._process.pid, flush=True)\ntime.sleep(30)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)

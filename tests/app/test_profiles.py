@@ -8,10 +8,10 @@ import pytest
 from rich.cells import cell_len
 
 from tests.app.screens import PLAN, FakeRunner, drive, lines_of, make_app, press, sample, text_of
-from ui.app.remedies import Remedy
-from ui.app.runner import Answer
-from ui.app.transaction_outcome import ending, outcome
-from ui.app.transaction_view import ProfilesView, plan_lines
+from ui.app.flow.remedies import Remedy
+from ui.app.flow.runner import Answer
+from ui.app.flow.transaction_outcome import ending, outcome
+from ui.app.flow.transaction_view import ProfilesView, plan_lines
 
 RING = {
     "knob": "nic.rings.rx", "target": "eth2", "now": 512, "wanted": 4096, "effective": 512, "state": "differs",

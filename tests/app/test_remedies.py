@@ -5,8 +5,8 @@ import time
 import pytest
 
 from ingest.sample import CoreSample, Event, IrqSample, LossSample, NicSample, QueueSample, Sample
-from ui.app.model import Pointed
-from ui.app.remedies import remedy, why_none
+from ui.app.flow.remedies import remedy, why_none
+from ui.app.state.model import Pointed
 
 ROLES = {0: "housekeeping", 1: "housekeeping", 2: "rx", 3: "rx", 4: "isolated", 5: "app"}
 DRIFT = {"knob": "irq.affinity", "target": "eth3/eth3-TxRx-0", "wanted": "2", "now": "4", "suspect": "irqbalance"}

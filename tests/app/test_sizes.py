@@ -15,8 +15,8 @@ from tests.app.capture import left_on, unexpected
 from tests.app.hostile import hostile
 from tests.app.screens import FakeRing, FakeRunner, lines_of, make_app, press, sample, text_of
 from ui.app.app import QuietcoreApp
-from ui.app.model import Model
-from ui.app.source import ListSource
+from ui.app.state.model import Model
+from ui.app.stream.source import ListSource
 from ui.app.widgets.tones import TONES
 from ui.keys import SCREENS
 

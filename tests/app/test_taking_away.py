@@ -10,7 +10,7 @@ import pytest
 
 from tests.app.screens import drive, make_app, press, sample, text_of
 from ui.app.export import ExportError, as_csv, as_json, write
-from ui.app.model import Listing, Pointed
+from ui.app.state.model import Listing, Pointed
 
 ROWS = [{"name": "eth2", "rate_per_s": 12.5, "cpus": (1, 2)}, {"name": 'é, "x"', "total": -4711, "note": None}]
 

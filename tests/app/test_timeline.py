@@ -8,10 +8,10 @@ import pytest
 from ingest.blocks import RecordingError
 from ingest.sample import Event
 from tests.app.screens import sample
-from ui.app.model import Model
-from ui.app.past import ListPast
-from ui.app.source import ListSource
-from ui.app.timeline import TimeError, Timeline
+from ui.app.state.model import Model
+from ui.app.stream.past import ListPast
+from ui.app.stream.source import ListSource
+from ui.app.stream.timeline import TimeError, Timeline
 
 BEGAN_S = dt.datetime(2026, 3, 2, 10, 0, 0).astimezone().timestamp()
 
@@ -158,7 +158,7 @@ def test_a_recording_is_stepped_through_with_its_events():
 
 def test_a_recording_plays_at_its_own_pace(monkeypatch):
     clock = [100.0]
-    monkeypatch.setattr("ui.app.timeline.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("ui.app.stream.timeline.time.monotonic", lambda: clock[0])
     model = Model(kind="replay")
     timeline = Timeline(model, Replayed(30))
     timeline.tick()

@@ -8,7 +8,7 @@ from argparse import Namespace
 
 import pytest
 
-from ui.app.source import ChildSource
+from ui.app.stream.source import ChildSource
 from ui.cli.main import build_parser
 from ui.cli.ring_sources import ring_words
 

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 from tuner.host.text import printable
 from ui.app import aside, frame
-from ui.app.evidence import Evidence
-from ui.app.model import Model, ProfilesView, RingView
-from ui.app.remedies import remedy, why_none
-from ui.app.ring_control import RingControl
-from ui.app.runner import Runner
+from ui.app.flow.remedies import remedy, why_none
+from ui.app.flow.ring_control import RingControl
+from ui.app.flow.runner import Runner
+from ui.app.flow.transaction_control import TransactionControl
 from ui.app.screens import make_panes
 from ui.app.screens.help import HelpPane
 from ui.app.screens.pane import Pane
 from ui.app.shell import Shell
-from ui.app.source import Source
-from ui.app.timeline import TimeError, Timeline
-from ui.app.transaction_control import TransactionControl
+from ui.app.state.model import Model, ProfilesView, RingView
+from ui.app.stream.evidence import Evidence
+from ui.app.stream.source import Source
+from ui.app.stream.timeline import TimeError, Timeline
 from ui.app.widgets.lines import seg
 from ui.app.widgets.tones import HEAD
 from ui.filter import FilterError, everything, parse
@@ -284,7 +284,7 @@ class QuietcoreApp(Shell):
 
     def action_window(self, step: int) -> None:
         """More or less time in a column of a history."""
-        from ui.app.history import COLUMNS_S
+        from ui.app.state.history import COLUMNS_S
 
         history = self.model.history
         place = max(0, min(COLUMNS_S.index(history.column_s) + step, len(COLUMNS_S) - 1))

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from ingest.sample import SCHEMA, Sample
-from ui.app.model import Listing
+from ui.app.state.model import Listing
 
 _TRIES = 100  # names within one second
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

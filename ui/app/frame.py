@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from rich.cells import cell_len
 
-from ui.app.model import Model, ProfilesView
+from ui.app.state.model import Model, ProfilesView
 from ui.app.widgets.lines import Line, cut, fit, seg
 from ui.app.widgets.marks import MARKS
 from ui.app.widgets.tones import BAD, DIM, GOOD, HEAD, NOTE, WARN

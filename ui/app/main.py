@@ -16,8 +16,8 @@ from ui.looks import Looks, LooksError, looks_of
 
 if TYPE_CHECKING:
     from ui.app.app import QuietcoreApp
-    from ui.app.model import Kind
-    from ui.app.source import Source
+    from ui.app.state.model import Kind
+    from ui.app.stream.source import Source
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -34,7 +34,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _watch(arguments: argparse.Namespace, looks: Looks, options: list[str]) -> int:
-    from ui.app.source import ChildSource
+    from ui.app.stream.source import ChildSource
 
     words = [*ring_words(arguments), *(["--story"] if arguments.demo else [])]
     source = ChildSource(options, "0.5s", words)  # first: it starts while the rest is loaded
@@ -57,7 +57,7 @@ def replay(arguments: argparse.Namespace) -> int:
             if not len(recording):
                 return _cannot(f"{arguments.file}: no sample is in it")
             looks = _begin(arguments, "reading the recording")
-            from ui.app.source import ReplaySource
+            from ui.app.stream.source import ReplaySource
 
             source = ReplaySource(recording)
             return run(lambda: _app(arguments, looks, [], source, "replay", "a recording is shown"), arguments.state)
@@ -75,7 +75,7 @@ def view(arguments: argparse.Namespace) -> int:
         os.close(terminal)
     except (LooksError, OSError) as error:
         return _cannot(str(error))
-    from ui.app.source import PipeSource
+    from ui.app.stream.source import PipeSource
 
     source = PipeSource(stream)
     return run(lambda: _app(arguments, looks, [], source, "view", "another host is shown"), arguments.state)
@@ -110,11 +110,11 @@ def _app(
     arguments: argparse.Namespace, looks: Looks, options: list[str], source: "Source", kind: "Kind", why_not: str
 ) -> "QuietcoreApp":
     from ui.app.app import QuietcoreApp
-    from ui.app.evidence import Evidence, applied
-    from ui.app.evidence_files import EvidenceFiles, state_directory
-    from ui.app.model import Model
-    from ui.app.ring_control import ChildRing
-    from ui.app.runner import ChildRunner
+    from ui.app.flow.ring_control import ChildRing
+    from ui.app.flow.runner import ChildRunner
+    from ui.app.state.model import Model
+    from ui.app.stream.evidence import Evidence, applied
+    from ui.app.stream.evidence_files import EvidenceFiles, state_directory
     from ui.cli.main import VERSION
     from ui.keymap import places as keymap_places
     from ui.keymap import read_keymap

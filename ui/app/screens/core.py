@@ -4,14 +4,28 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ingest.sample import CoreSample, Sample
-from ui.app.model import Listing, Model, Pointed
-from ui.app.places import Places
-from ui.app.policy import DEV, DROP, INTR, IPIS, METRICS, RESERVED, SOFT, TICKING_PER_S, Metric, tone_of, tones, weight, why
 from ui.app.screens.core_compare import Compare
 from ui.app.screens.core_sources import Sources
 from ui.app.screens.core_sources import point_at as point_at_source
 from ui.app.screens.overview_cores import point_at
 from ui.app.screens.pane import Pane
+from ui.app.state.model import Listing, Model, Pointed
+from ui.app.state.places import Places
+from ui.app.state.policy import (
+    DEV,
+    DROP,
+    INTR,
+    IPIS,
+    METRICS,
+    RESERVED,
+    SOFT,
+    TICKING_PER_S,
+    Metric,
+    tone_of,
+    tones,
+    weight,
+    why,
+)
 from ui.app.widgets.chart import AXIS, Chart, Hist, axis_for
 from ui.app.widgets.kept import Kept
 from ui.app.widgets.lines import Line, fit, seg

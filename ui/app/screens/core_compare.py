@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ingest.sample import CoreSample
-from ui.app.policy import METRICS, tone_of
+from ui.app.state.policy import METRICS, tone_of
 from ui.app.widgets.kept import Kept
 from ui.app.widgets.lines import Line
 from ui.app.widgets.ramp import short

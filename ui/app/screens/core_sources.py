@@ -9,10 +9,10 @@ from shlex import quote
 
 from ingest.sample import CoreSample, IrqSample, Sample
 from tuner.host.cpulist import CpuListError, parse_list
-from ui.app.history import History
-from ui.app.model import Pointed
-from ui.app.policy import RESERVED, verdict
-from ui.app.remedies import remedy
+from ui.app.flow.remedies import remedy
+from ui.app.state.history import History
+from ui.app.state.model import Pointed
+from ui.app.state.policy import RESERVED, verdict
 from ui.app.widgets.lines import Line
 from ui.app.widgets.ramp import short
 from ui.app.widgets.table import Column, LiveTable, Row

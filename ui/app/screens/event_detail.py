@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from ui.app.event_log import Matter
-from ui.app.event_places import Place, way_to
-from ui.app.evidence import Evidence
-from ui.app.history import History
-from ui.app.model import Model, Pointed
-from ui.app.remedies import Remedy, remedy
+from ui.app.flow.remedies import Remedy, remedy
+from ui.app.state.event_log import Matter
+from ui.app.state.event_places import Place, way_to
+from ui.app.state.history import History
+from ui.app.state.model import Model, Pointed
+from ui.app.stream.evidence import Evidence
 from ui.app.widgets.lines import Line, cut, rule, seg
 from ui.app.widgets.ramp import short, spark
 from ui.app.widgets.tones import BAD, DIM, HEAD, TONES, WARN

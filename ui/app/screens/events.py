@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable
 
-from ui.app.event_log import GRAVITY, LEVELS, EventLog, Matter
-from ui.app.event_places import way_to
-from ui.app.evidence import Evidence
-from ui.app.model import Model, Pointed
 from ui.app.screens.event_detail import EventDetail, clock
 from ui.app.screens.pane import Pane
+from ui.app.state.event_log import GRAVITY, LEVELS, EventLog, Matter
+from ui.app.state.event_places import way_to
+from ui.app.state.model import Model, Pointed
+from ui.app.stream.evidence import Evidence
 from ui.app.widgets.joined import Joined
 from ui.app.widgets.lines import Line, cut, rule, seg
 from ui.app.widgets.ramp import spark

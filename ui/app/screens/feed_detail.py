@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ui.app.feed_figures import Feed, number, shares_of_a
-from ui.app.history import History
+from ui.app.state.feed_figures import Feed, number, shares_of_a
+from ui.app.state.history import History
 from ui.app.widgets.lines import Line, cut, fit, rule, seg
 from ui.app.widgets.ramp import short, spark
 from ui.app.widgets.tones import BAD, DIM, HEAD

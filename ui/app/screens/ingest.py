@@ -7,14 +7,14 @@ from operator import is_
 from typing import Any
 
 from ingest.sample import Sample
-from ui.app.feed_figures import Feed, feeds_of, number, ring_name
-from ui.app.model import Listing, Model, Pointed, RingView
-from ui.app.ring_control import RingControl
+from ui.app.flow.ring_control import RingControl
 from ui.app.screens.feed_detail import feed_lines
 from ui.app.screens.ingest_history import IngestHistory
 from ui.app.screens.ingest_rows import FEED_ORDERS, OWN, RING_ORDERS, feed_columns, feed_row, ring_columns, ring_row
 from ui.app.screens.last_gap import LastGap
 from ui.app.screens.pane import Pane
+from ui.app.state.feed_figures import Feed, feeds_of, number, ring_name
+from ui.app.state.model import Listing, Model, Pointed, RingView
 from ui.app.widgets.joined import Joined
 from ui.app.widgets.lines import Line, cut, seg
 from ui.app.widgets.ramp import short

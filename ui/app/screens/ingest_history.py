@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from ui.app.feed_figures import shares_of_a
-from ui.app.model import Model, RingView
 from ui.app.screens.feed_detail import drawn
 from ui.app.screens.ingest_rows import OWN
+from ui.app.state.feed_figures import shares_of_a
+from ui.app.state.model import Model, RingView
 from ui.app.widgets.lines import Line, fit, rule, seg
 from ui.app.widgets.ramp import drawn as glyphs_of
 from ui.app.widgets.ramp import levels, short

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ui.app.feed_figures import STALE_S, Feed, is_stale, latency_us, number, ring_name, ring_rate
-from ui.app.history import History
+from ui.app.state.feed_figures import STALE_S, Feed, is_stale, latency_us, number, ring_name, ring_rate
+from ui.app.state.history import History
 from ui.app.widgets.ramp import short
 from ui.app.widgets.table import Column, Row, Value
 from ui.app.widgets.tones import BAD, DIM, WARN

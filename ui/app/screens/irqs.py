@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from ingest.judgement import RESERVED
 from ingest.sample import CoreSample, IrqSample, Sample
 from tuner.host.cpulist import CpuSet
-from ui.app import interrupts
-from ui.app.interrupts import BREAK, INFO, MANAGED, TICKS, UNSEEN, WIDE, Verdict
-from ui.app.model import Listing, Model, Pointed
-from ui.app.remedies import remedy
+from ui.app.flow.remedies import remedy
 from ui.app.screens.pane import Pane
+from ui.app.state import interrupts
+from ui.app.state.interrupts import BREAK, INFO, MANAGED, TICKS, UNSEEN, WIDE, Verdict
+from ui.app.state.model import Listing, Model, Pointed
 from ui.app.widgets.core_columns import CoreLines, Matrix, reserved_of
 from ui.app.widgets.lines import Line, beside, cut, fit, rule, seg
 from ui.app.widgets.ramp import short

@@ -2,10 +2,10 @@
 
 import textwrap
 
-from ui.app.event_log import GAP_LATE_S, GRAVITY, TOGETHER_S, EventLog, Matter
-from ui.app.event_places import way_to
-from ui.app.model import Model
 from ui.app.screens.event_detail import clock
+from ui.app.state.event_log import GAP_LATE_S, GRAVITY, TOGETHER_S, EventLog, Matter
+from ui.app.state.event_places import way_to
+from ui.app.state.model import Model
 from ui.app.widgets.lines import Line, cut, rule, seg
 from ui.app.widgets.ramp import short
 from ui.app.widgets.tones import BAD, DIM, HEAD, TONES, WARN

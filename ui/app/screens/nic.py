@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from ingest.sample import LossSample, NicSample, Sample
 from ingest.stages import HOST
-from ui.app.interrupts import cpus_of
-from ui.app.model import Listing, Model, Pointed
-from ui.app.nic_past import Key, totals_of
-from ui.app.remedies import remedy
+from ui.app.flow.remedies import remedy
 from ui.app.screens import queues, waterfall
 from ui.app.screens.pane import Pane
 from ui.app.screens.waterfall import BOOT, MARK, MINUTE, SECOND, Stages, Window
+from ui.app.state.interrupts import cpus_of
+from ui.app.state.model import Listing, Model, Pointed
+from ui.app.state.nic_past import Key, totals_of
 from ui.app.widgets.lines import Line, cut, fit, rule, seg
 from ui.app.widgets.ramp import short, spark
 from ui.app.widgets.table import LiveTable, Row

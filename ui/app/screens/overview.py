@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ingest.sample import Sample
-from ui.app.model import Listing, Model, Pointed
-from ui.app.places import GROUPED_BY, GROUPINGS, Places
-from ui.app.policy import METRICS, NAMES, Figures, why
 from ui.app.screens.overview_alerts import Alerts
 from ui.app.screens.overview_cores import Cores, point_at, values_of
 from ui.app.screens.overview_host import Side
 from ui.app.screens.overview_losses import Losses
 from ui.app.screens.overview_maps import Maps
 from ui.app.screens.pane import Pane
+from ui.app.state.model import Listing, Model, Pointed
+from ui.app.state.places import GROUPED_BY, GROUPINGS, Places
+from ui.app.state.policy import METRICS, NAMES, Figures, why
 from ui.app.widgets.kept import Kept
 from ui.app.widgets.lines import Line
 from ui.app.widgets.table import LiveTable

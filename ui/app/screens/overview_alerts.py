@@ -5,10 +5,10 @@ import time
 from itertools import islice
 
 from ingest.sample import Event, Sample
-from ui.app.event_log import GRAVITY, Matter
-from ui.app.event_places import way_to
-from ui.app.model import Model, Pointed
-from ui.app.remedies import Remedy, remedy
+from ui.app.flow.remedies import Remedy, remedy
+from ui.app.state.event_log import GRAVITY, Matter
+from ui.app.state.event_places import way_to
+from ui.app.state.model import Model, Pointed
 from ui.app.widgets.kept import Kept
 from ui.app.widgets.lines import Line
 from ui.app.widgets.table import Column, LiveTable, Row, Value

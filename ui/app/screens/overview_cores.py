@@ -5,9 +5,9 @@ from operator import attrgetter
 from shlex import quote
 
 from ingest.sample import CoreSample, Sample
-from ui.app.history import History
-from ui.app.model import Pointed
-from ui.app.policy import INTR, NAMES, RESERVED, Figures, weight, why
+from ui.app.state.history import History
+from ui.app.state.model import Pointed
+from ui.app.state.policy import INTR, NAMES, RESERVED, Figures, weight, why
 from ui.app.widgets.lines import Line
 from ui.app.widgets.ramp import drawn, short
 from ui.app.widgets.table import Column, LiveTable, Row, Value

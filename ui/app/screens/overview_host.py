@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ingest.sample import Sample
 from tuner.host.cpulist import format_list
-from ui.app.policy import RESERVED, TICKING_PER_S
+from ui.app.state.policy import RESERVED, TICKING_PER_S
 from ui.app.widgets.kept import Kept
 from ui.app.widgets.lines import Line, seg
 from ui.app.widgets.ramp import short

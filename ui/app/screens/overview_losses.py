@@ -7,9 +7,9 @@ from shlex import quote
 
 from ingest.sample import LossSample, Sample
 from ingest.stages import LOSS, folded, worst_first
-from ui.app.history import History
-from ui.app.losses import FEED, FEEDS, HOST, TRANSMIT, counted, key_of, places_of
-from ui.app.model import Pointed
+from ui.app.state.history import History
+from ui.app.state.losses import FEED, FEEDS, HOST, TRANSMIT, counted, key_of, places_of
+from ui.app.state.model import Pointed
 from ui.app.widgets.heat import brief
 from ui.app.widgets.lines import Line
 from ui.app.widgets.ramp import short, spark

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from operator import is_
 
 from tuner.host.cpulist import format_list
-from ui.app.places import GROUPED_BY, Grouping, Places
-from ui.app.policy import METRICS, QUIET, ROLE_TONE, Figures, Metric
+from ui.app.state.places import GROUPED_BY, Grouping, Places
+from ui.app.state.policy import METRICS, QUIET, ROLE_TONE, Figures, Metric
 from ui.app.widgets.heat import NUMBER, HeatGrid, HeatRow, rows_of, ruler
 from ui.app.widgets.kept import Kept
 from ui.app.widgets.lines import Line, cut, fit, seg

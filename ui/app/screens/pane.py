@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from ui.app.model import Listing, Model, Pointed
+from ui.app.state.model import Listing, Model, Pointed
 from ui.app.widgets.lines import Line, seg
 from ui.app.widgets.table import LiveTable, Row
 from ui.app.widgets.tones import DIM

@@ -5,12 +5,12 @@ import shlex
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from ui.app.model import Listing, Model, Pointed
+from ui.app.flow.transaction_control import CONFIRM_WITHIN_S, TransactionControl
+from ui.app.flow.transaction_view import PlanLine, ProfilesView, disruptions_of
 from ui.app.screens import profiles_plan as plan
 from ui.app.screens import profiles_steps as steps
 from ui.app.screens.pane import Pane
-from ui.app.transaction_control import CONFIRM_WITHIN_S, TransactionControl
-from ui.app.transaction_view import PlanLine, ProfilesView, disruptions_of
+from ui.app.state.model import Listing, Model, Pointed
 from ui.app.widgets.lines import Line, beside, fit, rule, seg
 from ui.app.widgets.table import Column, LiveTable, Row
 from ui.app.widgets.tones import DIM, HEAD, TONES

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ui.app.transaction_view import PlanLine, ProfilesView, key_of, shown
+from ui.app.flow.transaction_view import PlanLine, ProfilesView, key_of, shown
 from ui.app.widgets.lines import Line, fit, seg
 from ui.app.widgets.table import Column, Row
 from ui.app.widgets.tones import BAD, DIM, GOOD, HEAD, NOTE, WARN

@@ -2,8 +2,8 @@
 
 import time
 
-from ui.app.model import Model
-from ui.app.transaction_view import STEPS, ProfilesView
+from ui.app.flow.transaction_view import STEPS, ProfilesView
+from ui.app.state.model import Model
 from ui.app.widgets.lines import Line, cut, fit, seg
 from ui.app.widgets.tones import BAD, DIM, GOOD, HEAD, WARN
 

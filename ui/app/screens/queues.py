@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from ingest.judgement import RESERVED
 from ingest.sample import NicSample, QueueSample, Sample
-from ui.app.history import History
-from ui.app.interrupts import cpus_of
+from ui.app.state.history import History
+from ui.app.state.interrupts import cpus_of
 from ui.app.widgets.ramp import bar, drawn, short
 from ui.app.widgets.table import Column, Row, Value
 from ui.app.widgets.tones import BAD

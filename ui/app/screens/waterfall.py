@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from ingest.sample import LossSample, NicSample, Sample
 from ingest.stages import AGGREGATE, DELAY, DETAIL, LOSS, WARNING, folded, ranges, worst_first
-from ui.app.nic_past import Key, key_of
+from ui.app.state.nic_past import Key, key_of
 from ui.app.widgets.lines import Line, cut, fit, seg
 from ui.app.widgets.ramp import BLOCKS, glyphs, short
 from ui.app.widgets.table import Column, Row, Value

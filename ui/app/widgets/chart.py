@@ -10,7 +10,7 @@ from itertools import repeat
 
 from rich.segment import Segment
 
-from ui.app.policy import NAMES
+from ui.app.state.policy import NAMES
 from ui.app.widgets.lines import Line, fit, seg
 from ui.app.widgets.ramp import TOP, bar, glyphs, short
 from ui.app.widgets.tones import DIM, TONES

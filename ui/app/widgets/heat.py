@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from rich.segment import Segment
 
-from ui.app.places import RULE, Group
-from ui.app.policy import NAMES
+from ui.app.state.places import RULE, Group
+from ui.app.state.policy import NAMES
 from ui.app.widgets.lines import Line, fit, seg
 from ui.app.widgets.ramp import ASCII, TOP, glyphs, short
 from ui.app.widgets.tones import DIM, TONES

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 
 from ingest.sample import Event
-from ui.app.event_places import Names, Place, place_of
+from ui.app.state.event_places import Names, Place, place_of
 
 Told = tuple[float, Event]
 

@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Literal
 
 from ingest.sample import CoreSample
-from ui.app.policy import ROLE_LETTER
+from ui.app.state.policy import ROLE_LETTER
 
 Grouping = Literal["node", "llc", "role"]
 GROUPINGS: tuple[Grouping, ...] = ("node", "llc", "role")

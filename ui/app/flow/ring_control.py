@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from tuner.host.text import printable
-from ui.app.model import RingView
-from ui.app.source import die_with_parent
+from ui.app.state.model import RingView
+from ui.app.stream.source import die_with_parent
 
 
 class RingControl(Protocol):

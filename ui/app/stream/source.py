@@ -24,7 +24,7 @@ from ingest.recording import Recording, Samples
 from ingest.sample import Event, Sample
 from tuner.host.text import printable
 from ui.app.aside import weigh_as_before
-from ui.app.past import ListPast
+from ui.app.stream.past import ListPast
 
 _PR_SET_PDEATHSIG = 1
 _CHUNK = 1 << 16

@@ -10,10 +10,10 @@ from ingest.blocks import RecordingError
 from ingest.recording import Samples
 from ingest.sample import Event, Sample
 from tuner.host.text import printable
-from ui.app.history import SAMPLES
-from ui.app.model import Model
-from ui.app.played import Played
-from ui.app.source import Source
+from ui.app.state.history import SAMPLES
+from ui.app.state.model import Model
+from ui.app.stream.played import Played
+from ui.app.stream.source import Source
 
 _REFILL = 240  # samples that are read again for the histories after a jump
 

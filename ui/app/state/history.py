@@ -14,10 +14,10 @@ from operator import attrgetter, is_not, itemgetter
 from typing import TypeVar
 
 from ingest.sample import CoreSample, Sample
-from ui.app.feed_figures import note_figures
-from ui.app.losses import lost_by_place
-from ui.app.nic_past import QUEUE_TOP, NicPast, busy
-from ui.app.policy import METRICS
+from ui.app.state.feed_figures import note_figures
+from ui.app.state.losses import lost_by_place
+from ui.app.state.nic_past import QUEUE_TOP, NicPast, busy
+from ui.app.state.policy import METRICS
 from ui.app.widgets.ramp import levels
 
 _FIRST = itemgetter(0)

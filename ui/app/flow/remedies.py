@@ -12,7 +12,7 @@ from functools import cached_property
 from ingest.sample import CoreSample, Event, IrqSample, LossSample, NicSample, Sample
 from tuner.host.cpulist import CpuListError, format_list, parse_list
 from tuner.host.text import is_number
-from ui.app.model import Pointed
+from ui.app.state.model import Pointed
 
 RESERVED = frozenset({"isolated", "app"})  # cores on which nothing runs but what was put there
 _SERVES = frozenset({"rx", "tx"})

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from ingest.sample import Event, Sample
 from tuner.host.text import printable
-from ui.app.event_log import EventLog
-from ui.app.event_places import names_of
-from ui.app.history import History
-from ui.app.transaction_view import ProfilesView
+from ui.app.flow.transaction_view import ProfilesView
+from ui.app.state.event_log import EventLog
+from ui.app.state.event_places import names_of
+from ui.app.state.history import History
 from ui.keys import Screen
 
 HISTORY = 240

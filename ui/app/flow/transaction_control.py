@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ui.app.remedies import Remedy
-from ui.app.runner import Answer, Runner
-from ui.app.transaction_outcome import ending, outcome
-from ui.app.transaction_view import ProfilesView, disruptions_of, key_of
+from ui.app.flow.remedies import Remedy
+from ui.app.flow.runner import Answer, Runner
+from ui.app.flow.transaction_outcome import ending, outcome
+from ui.app.flow.transaction_view import ProfilesView, disruptions_of, key_of
 
 CONFIRM_WITHIN_S = 60
 _LOOK_S = 1.0

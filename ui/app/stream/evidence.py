@@ -18,7 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 from ingest.recording import Samples
 from ingest.sample import SCHEMA, Event, Sample
 from tuner.host.text import printable
-from ui.app.evidence_files import EvidenceFiles, Kept
+from ui.app.stream.evidence_files import EvidenceFiles, Kept
 
 BEFORE_S, AFTER_S = 60.0, 30.0
 _SLACK_S = 5.0  # a source that tells nothing any more is not waited for longer

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ui.app.runner import Answer
+from ui.app.flow.runner import Answer
 
 _AND_THEN = (
     ("waits to be confirmed", "K keeps it, U undoes it"),
