@@ -33,13 +33,15 @@ lint: $(VENV)/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Two runs side by side: the one that breaks transactions waits most of its time for processes to die.
+# Three runs side by side: those that break transactions and those of the app wait most of their time, for processes and screens.
 test: lint
 	@mkdir -p build
 	@$(BIN)/python -m pytest tests/faults tests/tuner > build/transaction.log 2>&1 & transaction=$$!; \
-	$(BIN)/python -m pytest --ignore tests/faults --ignore tests/tuner; rest=$$?; \
-	wait $$transaction; status=$$?; \
-	printf '\n== tests/faults and tests/tuner\n'; cat build/transaction.log; exit $$((rest | status))
+	$(BIN)/python -m pytest tests/app > build/app.log 2>&1 & app=$$!; \
+	$(BIN)/python -m pytest --ignore tests/faults --ignore tests/tuner --ignore tests/app; rest=$$?; \
+	wait $$transaction; transaction=$$?; wait $$app; app=$$?; \
+	printf '\n== tests/faults and tests/tuner\n'; cat build/transaction.log; \
+	printf '\n== tests/app\n'; cat build/app.log; exit $$((rest | transaction | app))
 
 lab: $(VENV)/ready
 	$(BIN)/python tests/lab/run.py $(LAB)

@@ -140,7 +140,9 @@ def test_the_formatted_page_shows_options_that_can_be_copied():
 # --------------------------------------------------------------------------------------------- architecture.md, README.md
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/architecture.md", "docs/profiles.md", "docs/feeds.md", "docs/knobs.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", *(f"docs/{each}.md" for each in ("architecture", "app", "profiles", "feeds", "knobs"))]
+)
 def test_every_file_that_a_document_names_is_there(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     named = re.findall(r"`((?:tuner|ingest|ui|docs|tools|profiles|tests|bench)/[\w./-]*)`", text)

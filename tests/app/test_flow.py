@@ -22,6 +22,7 @@ from engine import PROJECT, Sim, clean_environment
 from tests.app.screens import FakeRing, drive, press, sample, text_of
 from tests.lab.screen import Screen
 from ui.app.app import QuietcoreApp
+from ui.app.flow import runner as runner_room
 from ui.app.flow import transaction_control
 from ui.app.flow.runner import ChildRunner
 from ui.app.state.model import Model, Pointed
@@ -151,11 +152,11 @@ def test_the_command_line_keeps_what_the_app_shows(sim: Sim):
     drive(app, steps, (120, 40))
 
 
-def test_what_the_engine_says_is_made_safe_to_show():
+def test_what_the_engine_says_is_made_safe_to_show(monkeypatch):
     said = {"error": "\x1b]0;x\x07", "changes": [{"target": "\u202eeth2", "\x9b": ["\x7f"]}], "n": 3}
-    runner = ChildRunner([])
-    runner._command = (sys.executable, "-c", f"import json, sys; print(json.dumps({said!r})); sys.exit(4)")
-    answer = asyncio.run(runner.run("plan"))
+    speaker = [sys.executable, "-c", f"import json, sys; print(json.dumps({said!r})); sys.exit(4)"]
+    monkeypatch.setattr(runner_room, "_started", lambda words: subprocess.Popen(speaker, stdout=-1, stderr=-1))
+    answer = asyncio.run(ChildRunner([]).run("plan"))
     assert answer.status == 4
     assert answer.record == {"error": "\\x1b]0;x\\x07", "changes": [{"target": "\\u202eeth2", "\\x9b": ["\\x7f"]}], "n": 3}
 
@@ -164,6 +165,7 @@ def test_what_the_engine_says_is_made_safe_to_show():
 
 SCRIPT = """
 import sys
+from ui.app.flow import runner as runner_room
 from ui.app.flow import transaction_control
 transaction_control.CONFIRM_WITHIN_S = int(sys.argv[1])
 from ui.cli.main import main

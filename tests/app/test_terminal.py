@@ -205,7 +205,7 @@ def test_a_collector_that_is_killed_is_named_and_a_key_starts_it_again(interpret
 
 def test_one_that_went_well_for_a_while_is_started_again_of_itself(interpreter):
     words = app_words(interpreter)
-    words[2] = "from ui.app import source; source.STEADY_S = 0.1; " + words[2]
+    words[2] = "from ui.app.stream import source; source.STEADY_S = 0.1; " + words[2]
     with running(words, size=(160, 40)) as terminal:
         former, seen = collector_of(terminal), terminal.read_bytes
         os.kill(former, signal.SIGKILL)

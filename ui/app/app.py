@@ -412,11 +412,13 @@ class QuietcoreApp(Shell):
 
     def action_help_quit(self) -> None:
         """Ctrl-C leaves, as everywhere; nothing is lost by it."""
-        self.exit(0, message=self.transactions.leaving() or None)
+        self.parting = self.transactions.leaving()
+        self.exit(0)
 
     async def action_quit(self) -> None:
         """Ends the app. A transaction that waits is undone by its own timer."""
-        self.exit(0, message=self.transactions.leaving() or None)
+        self.parting = self.transactions.leaving()
+        self.exit(0)
 
     async def on_unmount(self) -> None:
         """Ends the children that belong to this screen; an apply and its undo timer are not among them."""

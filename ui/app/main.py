@@ -154,6 +154,8 @@ def run(make: Callable[[], "QuietcoreApp"], state: str | None) -> int:
             ending.restore()
             sys.stderr.write(ending.told(error))
             return 1
+    if app.parting:
+        sys.stderr.write(f"{app.parting}\n")
     return app.return_value or 0
 
 

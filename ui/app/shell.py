@@ -69,6 +69,7 @@ class Shell(App[int]):
         self.header, self.tabs, self.body, self.footer = (Lines(id=name) for name in ("header", "tabs", "body", "footer"))
         self.prompt = Prompt(self.redraw)
         self._failures: list[BaseException] = []
+        self.parting = ""  # a word for whoever left, when the terminal is as it was
         self.loop: asyncio.AbstractEventLoop
         for theme in themes.THEMES.values():
             self.register_theme(theme)

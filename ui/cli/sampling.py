@@ -10,7 +10,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from types import FrameType
 
 from ingest.collector import Collector, pin_to_housekeeping
@@ -24,6 +24,7 @@ from ui.cli.output import say
 from ui.cli.ring_sources import ring_options
 
 MINIMUM_S = 0.1
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 LAST_LINE_S = 1.0  # how long an end may wait for whoever reads
 _LONGEST_WORD = 256  # bytes of a line that sets the pace
 
@@ -67,7 +68,7 @@ class Ending:
 
     def __init__(self) -> None:
         self._writing = self._asked = False
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+        for number in _SIGNALS:
             signal.signal(number, self._end)
 
     def _end(self, _number: int, _frame: FrameType | None) -> None:
@@ -75,8 +76,7 @@ class Ending:
             self._asked = True
             signal.setitimer(signal.ITIMER_REAL, LAST_LINE_S)
             return
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
-            signal.signal(number, signal.SIG_IGN)
+        _ignore(_SIGNALS)
         raise Ended
 
     @contextlib.contextmanager
@@ -105,6 +105,21 @@ class Ending:
         with self.whole():
             while line:
                 line = line[os.write(sys.stdout.fileno(), line) :]
+
+
+def _ignore(numbers: Collection[signal.Signals]) -> None:
+    """Signals that change nothing any more, those on their way just now among them.
+
+    The interpreter complains of one that came before SIG_IGN and is handled after it (Modules/signalmodule.c), so these are
+    handled first, by nothing; what comes while they are blocked is thrown away by the kernel (signal(7)). A handler alone would
+    not do: it is gone while the interpreter ends, and the signal kills.
+    """
+    for number in numbers:
+        signal.signal(number, lambda _number, _frame: None)
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
 
 class Pace:

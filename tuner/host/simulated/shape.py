@@ -7,7 +7,7 @@ order. So with 2 nodes of 16 cores, 0-15 and 32-47 are node 0, and 5 and 37 shar
 import errno
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from tuner.host.cpulist import CpuSet
 from tuner.host.files import HostFiles
@@ -42,7 +42,7 @@ class Shape:
     nics: int = 2
     queues: int = 8
     seed: int = 1
-    management: int = 0
+    management: int = field(default=0, repr=False)  # the host is named after the rest: it is the same one, with a NIC more
 
     def __post_init__(self) -> None:
         for name, low, high in _BOUNDS:

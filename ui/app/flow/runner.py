@@ -53,7 +53,7 @@ class ChildRunner:
 
     def __init__(self, options: Sequence[str]) -> None:
         self.options = tuple(options)
-        self._command = (sys.executable, "-I", "-m", "ui.cli.main", *options, "--json")
+        self._words = (*options, "--json")
 
     async def run(self, *arguments: str, progress: Progress | None = None) -> Answer:
         """See Runner.
@@ -77,9 +77,9 @@ class ChildRunner:
                 done.set_result(answer)
 
         try:
-            process = _started([*self._command, *arguments])
+            process = _started([*self._words, *arguments])
         except OSError as error:
-            return Answer(1, words=(f"{self._command[0]}: {error.strerror}",))
+            return Answer(1, words=(f"{sys.executable}: {error.strerror}",))
 
         def work() -> None:
             soon(finish, _heard(process, told))
@@ -88,11 +88,12 @@ class ChildRunner:
         return await done
 
 
-def _started(command: Sequence[str]) -> "subprocess.Popen[bytes]":
-    """A command in a session of its own: no signal of this terminal reaches it."""
+def _started(words: Sequence[str]) -> "subprocess.Popen[bytes]":
+    """The command with these words in a session of its own: no signal of this terminal reaches it."""
     return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-        preexec_fn=weigh_as_before,  # noqa: PLW1509 - two system calls and nothing of Python's that another thread may hold
+        [sys.executable, "-I", "-m", "ui.cli.main", *words],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        preexec_fn=weigh_as_before,  # noqa: PLW1509 - one system call and nothing of Python's that another thread may hold
     )  # fmt: skip
 
 

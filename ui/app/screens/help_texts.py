@@ -22,11 +22,12 @@ depends on what the core is for: 8,000 interrupts a second are a housekeeping co
 isolated core. Violet marks what is not this host live: a demo, a recording, files.
 
 roles: H housekeeping: where the kernel's work belongs. I isolated: nothing may interrupt it. R and T receive and
-transmit: NIC interrupts are at home there. A application: a trading thread's own core, as strict as isolated. g
-general: nothing is isolated on this host, so nothing is a fault.
+transmit: NIC interrupts are at home there. A application: a trading thread's own core, as strict as isolated. G
+general: nothing is isolated on this host, so nothing is a fault. A lower-case letter is the second thread of a core.
 
-header: Host, profile and how many of its settings moved since; then LIVE, PAUSED and how far behind, REPLAY, DEMO,
-SIMULATED or FILES; then what watching costs, in per cent of one core, and the CPUs on which it is paid.
+header: Host, profile and how many of its settings moved since; then LIVE, PAUSED and how far behind, REPLAY and the
+time of the recording, VIEW of another host, DEMO, SIMULATED or FILES; then what watching costs, in per cent of one
+core, and the CPUs on which it is paid.
 
 time: Pause freezes the view alone. Step, minute and go to move it among the samples that were kept, live as in a
 recording; pause again to return to now. Counting, the recorder and a pending undo go on all the while.
@@ -53,28 +54,30 @@ boot. A place that this host has no counter for is said to be unseen: that is no
 history: One column is as long as the header of the history says; longer and shorter change that. A column holds the
 highest figure in it, so that a short burst stays visible.
 
-who: Interrupts that fired here and the threads that ran here. On an isolated core every line is a question.
+who: Interrupts that fired here, with their share, and when last. BREAK is against the policy of the core, rare less
+than one a second of it, was not now, may none yet though this core is its target, tick a running tick.
 
 peers: The same figures beside other cores of this role: what stands out here and not there is local.
 """),
     "irqs": _texts("""
-columns: irq is the row of /proc/interrupts; name is what its driver calls it. requested is what was written to
+columns: irq is the row of /proc/interrupts; source is what its driver calls it. allowed is what was written to
 smp_affinity_list, effective where the kernel put it: they differ when the interrupt controller takes one CPU only.
 
-breaks: An interrupt breaks the policy if it fired on an isolated or application core, or may fire there. Managed
-interrupts cannot be moved by anybody: the kernel spreads them, and isolcpus=managed_irq keeps them away at boot.
+policy: BREAK fired on an isolated or application core, WIDE may fire there. Managed interrupts cannot be moved by
+anybody: the kernel spreads them, and isolcpus=managed_irq keeps them away at boot.
 
 LOC RES CAL TLB: Not devices: the local timer's tick, rescheduling, function calls and TLB shootdowns from other
 cores. No affinity moves them; fewer threads, fewer mappings and nohz_full do.
 """),
     "nic": _texts("""
 waterfall: From the wire to the application, stage by stage, each with its own counter. Losses and filtered packets
-may be added up; a detail is part of another row, a delay loses nothing.
+may be added up; a detail is part of another row, a delay loses nothing. ! is lost, ~ late or under pressure, 0?
+nothing counted where the counter that matters most is unseen.
 
 window: Losses of the last second, of the last minute, or since the mark. A mark changes no counter of the kernel.
 
 queues: Each receive queue with the interrupt and the core that serve it, and its share of the packets. A queue served
-by an isolated core, or two hot ones by one core, is red or amber.
+by an isolated core, or one that drops, is red.
 
 ring: rx ring 512/4096: descriptors in use by the driver, and how many it could have. rx_missed_errors or rx_no_buffer
 that rise mean that the ring was full when a burst came: fix plans a larger one.
@@ -92,7 +95,7 @@ counters say of that moment: linked leads there.
 """),
     "profiles": _texts("""
 flow: Enter plans: every setting with now, wanted, why, what it disturbs and how it is undone. Nothing is written.
-Space takes a change in or out, apply writes what is picked, reads all back and measures.
+Space takes a change in or out; apply writes what is picked, reads each back, and verifies all of it again.
 
 keep or undo: What was applied undoes itself when the countdown ends, unless it is kept. The countdown is a process of
 its own: closing the app or losing the connection never stops it. U puts everything back at once.

@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import IO, Protocol
 
 from ingest.blocks import RecordingError
 from ingest.incoming import Incoming
@@ -194,8 +194,9 @@ class ChildSource(Stream):
     def __init__(self, options: Sequence[str], interval: str, words: Sequence[str] = ()) -> None:
         super().__init__()
         self._interval = interval
-        command = (sys.executable, "-I", "-m", "ui.cli.main", *options)
-        self._words = (*command, "--json", "watch", "--changes", "--paced", "--live", *words)
+        self._words = (*options, "--json", "watch", "--changes", "--paced", "--live", *words)
+        self._heard: deque[str] = deque(maxlen=8)
+        self._hearer: threading.Thread
         self._closed = False
         self._began_s = 0.0
         self._process = self._begun()
@@ -203,13 +204,17 @@ class ChildSource(Stream):
     def _begun(self) -> "subprocess.Popen[bytes]":
         self._began_s = time.monotonic()
         process = subprocess.Popen(
-            [*self._words, "--interval", self._interval],
+            [sys.executable, "-I", "-m", "ui.cli.main", *self._words, "--interval", self._interval],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             preexec_fn=_as_collector,  # noqa: PLW1509 - two system calls and nothing of Python's that another thread may hold
         )
-        if process.stdout is not None:
+        if process.stdout is not None and process.stderr is not None:
+            # heard at once: a pipe that nobody reads holds up who writes when it is full
+            self._heard.clear()
+            self._hearer = threading.Thread(target=_hear, args=(process.stderr, self._heard), name="words", daemon=True)
+            self._hearer.start()
             self._start(process.stdout.fileno())
         return process
 
@@ -232,10 +237,10 @@ class ChildSource(Stream):
 
     def _why(self, incoming: Incoming) -> str:
         del incoming
-        words = self._process.stderr.read().decode("utf-8", "replace").strip().splitlines() if self._process.stderr else []
+        self._hearer.join(2.0)
         status = self._process.wait()
-        if words:
-            return printable(words[-1], 120)
+        if self._heard:
+            return printable(self._heard[-1], 120)
         return f"the collector was ended by signal {-status}" if status < 0 else f"the collector ended with status {status}"
 
     def pace(self, interval_s: float) -> None:
@@ -263,6 +268,14 @@ class ChildSource(Stream):
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
+
+
+def _hear(stderr: IO[bytes], heard: deque[str]) -> None:
+    """The last words of a child, as they come; a line of many is cut."""
+    with contextlib.suppress(OSError, ValueError):
+        while line := stderr.readline(4096):
+            if words := line.decode("utf-8", "replace").strip():
+                heard.append(words)
 
 
 def _as_collector() -> None:
