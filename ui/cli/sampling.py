@@ -1,6 +1,7 @@
 """What ``watch`` and ``record`` have in common: the samples of a host, their pace, and how a stream of them ends."""
 
 import argparse
+import atexit
 import contextlib
 import errno
 import gc
@@ -70,13 +71,15 @@ class Ending:
         self._writing = self._asked = False
         for number in _SIGNALS:
             signal.signal(number, self._end)
+        atexit.register(_ignore, _SIGNALS)
 
     def _end(self, _number: int, _frame: FrameType | None) -> None:
         if self._writing and not self._asked:
             self._asked = True
             signal.setitimer(signal.ITIMER_REAL, LAST_LINE_S)
             return
-        _ignore(_SIGNALS)
+        for number in _SIGNALS:
+            signal.signal(number, _nothing)
         raise Ended
 
     @contextlib.contextmanager
@@ -107,15 +110,16 @@ class Ending:
                 line = line[os.write(sys.stdout.fileno(), line) :]
 
 
-def _ignore(numbers: Collection[signal.Signals]) -> None:
-    """Signals that change nothing any more, those on their way just now among them.
+def _nothing(_number: int, _frame: FrameType | None) -> None:
+    """For a signal that changes nothing any more."""
 
-    The interpreter complains of one that came before SIG_IGN and is handled after it (Modules/signalmodule.c), so these are
-    handled first, by nothing; what comes while they are blocked is thrown away by the kernel (signal(7)). A handler alone would
-    not do: it is gone while the interpreter ends, and the signal kills.
+
+def _ignore(numbers: Collection[signal.Signals]) -> None:
+    """While the interpreter ends, and its handlers with it, these must not kill.
+
+    Not sooner: it complains of one that came before SIG_IGN and is handled after it (Modules/signalmodule.c). Those are handled
+    when the others are blocked, and what is blocked the kernel throws away (signal(7)).
     """
-    for number in numbers:
-        signal.signal(number, lambda _number, _frame: None)
     signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     for number in numbers:
         signal.signal(number, signal.SIG_IGN)
