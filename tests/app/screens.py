@@ -209,7 +209,7 @@ def text_of(app: QuietcoreApp) -> str:
 def make_app(samples=None, runner=None, *, may_change=True) -> QuietcoreApp:
     source = ListSource(samples if samples is not None else [sample()])
     model = Model(may_change=may_change, why_not="" if may_change else "not root")
-    return QuietcoreApp(source, runner or FakeRunner(), FakeRing(), model)
+    return QuietcoreApp(source, runner or FakeRunner(), FakeRing(), model, places=("/nonexistent",))
 
 
 def drive(app: QuietcoreApp, steps: Callable[..., Awaitable[None]], size=(80, 24)) -> None:

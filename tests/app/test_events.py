@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from ingest.sample import Event
 from tests.app.screens import drive, make_app, press, sample, text_of
-from tests.app.told import START_S, Alert, feeds, ring, second
+from tests.app.told import START_S, feeds, ring, second
 from ui.app.flow import remedies
 from ui.app.screens import event_detail, events
 from ui.app.screens.events import EventsPane
@@ -21,8 +21,8 @@ from ui.app.stream.source import ListSource
 from ui.app.stream.timeline import Timeline
 from ui.filter import parse
 
-STRAY = Alert("warn", "cpu 37", "1/s of nvme3q38 on an isolated core", "irq 142 cpu 37", cpu=37, irq="142")
-LOST = Alert("crit", "eth2", "12 packets lost in 1.0 s", "lost eth2", nic="eth2", queue=2, counter="rx_missed_errors")
+STRAY = Event("warn", "cpu 37", "1/s of nvme3q38 on an isolated core", key="irq 142 cpu 37", cpu=37, irq="142")
+LOST = Event("crit", "eth2", "12 packets lost in 1.0 s", key="lost eth2", nic="eth2", queue=2, counter="rx_missed_errors")
 GAP = Event("crit", "itch", "3 lost on both lines")
 OVER = replace(LOST, level="info", ended=True, what="over: 12 packets in 1.0 s")
 
@@ -107,7 +107,7 @@ def test_events_that_came_together_are_taken_in_order_and_once():
 def test_memory_is_bounded_whatever_comes():
     model = Model()
     for n in range(4 * MOST):
-        model.events.appendleft((START_S + 60 * n, Alert("crit", f"cpu {n % 4096}", "x", f"key {n}")))
+        model.events.appendleft((START_S + 60 * n, Event("crit", f"cpu {n % 4096}", "x", key=f"key {n}")))
         if n % 7 == 0:
             model.matters()
     log = model.matters()
@@ -133,7 +133,7 @@ def test_a_gap_is_linked_to_the_loss_of_its_seconds(gap_s, is_linked):
 
 
 def test_one_core_at_one_time_is_linked_and_two_are_not():
-    ipi = Alert("warn", "cpu 37", "other cores interrupt it", "ipi cpu 37", cpu=37)
+    ipi = Event("warn", "cpu 37", "other cores interrupt it", key="ipi cpu 37", cpu=37)
     model = log_of(
         (1, STRAY), (2, ipi), (2, replace(ipi, key="ipi cpu 38", cpu=38, where="cpu 38")), (9, replace(ipi, key="x"))
     )
@@ -143,7 +143,7 @@ def test_one_core_at_one_time_is_linked_and_two_are_not():
 
 
 def test_the_likely_cause_comes_first_among_what_is_linked():
-    also = Alert("warn", "itch", "line B is silent", "silent itch", feed="itch")
+    also = Event("warn", "itch", "line B is silent", key="silent itch", feed="itch")
     model = Model(sample=second(1, feeds=feeds(1)))
     model.events.extendleft((START_S + s, event) for s, event in ((1, LOST), (2.9, also), (3, GAP)))
     log = model.matters()

@@ -19,7 +19,7 @@ from ingest.changes import Encoder
 from ingest.recording import Recording
 from ingest.sample import Event, from_json
 from tests.app.screens import FakeRing, FakeRunner, drive, press, text_of
-from tests.app.told import START_S, Alert, second
+from tests.app.told import START_S, second
 from ui.app.app import QuietcoreApp
 from ui.app.state.model import Model
 from ui.app.stream import evidence as evidence_room
@@ -117,7 +117,7 @@ def test_what_stands_beside_says_what_and_where_and_what_was_applied(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "event", [Event("warn", "x", "y"), Event("info", "x", "y"), Alert("crit", "x", "y", "k", ended=True)], ids=str
+    "event", [Event("warn", "x", "y"), Event("info", "x", "y"), Event("crit", "x", "y", key="k", ended=True)], ids=str
 )
 def test_what_is_not_critical_or_over_sets_nothing_off(tmp_path, event):
     evidence = made(tmp_path, past_until(10))

@@ -7,7 +7,7 @@ from rich.cells import cell_len
 
 from ingest.sample import Event
 from tests.app.screens import drive, make_app, press, sample, text_of
-from tests.app.told import Alert, feeds, ring, second, stream
+from tests.app.told import feeds, ring, second, stream
 from ui.app.screens.ingest import IngestPane
 from ui.app.state.feed_figures import feeds_of, shares_of_a
 from ui.app.state.model import Model, RingView
@@ -183,7 +183,7 @@ def test_the_last_gap_names_what_was_lost_in_the_same_seconds_and_leads_there():
 
 
 def test_a_loss_that_was_told_is_the_cause_with_its_queue():
-    loss = Alert("crit", "eth2", "12 packets lost in 0.5 s", "lost eth2", nic="eth2", queue=2, counter="rx_missed_errors")
+    loss = Event("crit", "eth2", "12 packets lost in 0.5 s", key="lost eth2", nic="eth2", queue=2, counter="rx_missed_errors")
     pane = make_pane(
         second(1, rings=[ring(0)], feeds=feeds(1)), second(2, loss, feeds=feeds(2)), second(5, GAP, feeds=feeds(5, 3))
     )

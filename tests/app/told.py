@@ -1,26 +1,12 @@
 """Samples with rings, feeds and events, second by second, for the tests of what is drawn and kept of them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ingest.rings.counters import ChannelCounters, RingCounters, StreamCounters, Walked
-from ingest.sample import Event, Sample
+from ingest.sample import Sample
 from tests.app.screens import sample
 
 START_S = 1_790_000_000.0
-
-
-@dataclass(frozen=True, slots=True)
-class Alert(Event):
-    """An event that has an onset and an end, and leads to a row."""
-
-    key: str = ""
-    ended: bool = False
-    cpu: int | None = None
-    irq: str = ""
-    nic: str = ""
-    queue: int | None = None
-    counter: str = ""
-    feed: str = ""
 
 
 def ring(core, packets=2_000, drops=0, interface="eth2", is_open=True, p99_ns=140_000) -> dict:
