@@ -250,10 +250,13 @@ def test_every_datagram_is_received_or_accounted_for_where_it_was_lost(pair: Vet
     if stage == BACKLOG:
         steered(pair)
     with slow_stack(pair) if stage == BACKLOG else contextlib.nullcontext():
-        told, refused = taken(pair, run)
-    sent = run.packets + run.streams
-    received, gaps = sum(told["received"].values()), list(told["gaps"].values())
-    lost = sent - received
+        for _ in range(3):  # one in which a busy machine lost nothing proves nothing
+            told, refused = taken(pair, run)
+            sent = run.packets + run.streams
+            received, gaps = sum(told["received"].values()), list(told["gaps"].values())
+            lost = sent - received
+            if lost:
+                break
     assert lost > 0
     assert sum(gaps) == lost
     wanted = Counter({stage: lost}) + Counter({BACKLOG: refused})

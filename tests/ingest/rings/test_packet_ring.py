@@ -59,7 +59,8 @@ def check(report: RingReport, arrived: int, size: int = 128) -> None:
     assert total.walked.packets + total.drops == arrived
     assert total.unaccounted == 0
     assert total.walked.bytes == total.walked.packets * size
-    assert total.walked.latency.total == total.walked.packets
+    # the first may come without a stamp: a work queue switches stamping on (net/core/dev.c, net_enable_timestamp)
+    assert 0 <= total.walked.packets - total.walked.latency.total <= 32
     assert total.walked.malformed_frames == total.walked.malformed_blocks == 0
     assert sum(ring.walked.packets for ring in report.rings) == total.walked.packets
     assert report.error is None
