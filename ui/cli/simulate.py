@@ -6,6 +6,7 @@ import time
 
 from tuner.host.host import open_host
 from tuner.host.simulated import Shape, ShapeError, Simulation, read_shape, write_tree
+from tuner.host.simulated.demo import PAST_S
 from tuner.host.text import printable
 from ui.cli.output import emit, say
 
@@ -16,7 +17,6 @@ _SIZES = (
     ("nics", "NICs (eth2, eth3, ...)"),
     ("queues", "receive queues per NIC"),
 )
-PAST_S = 3600.0
 TICK_S = 1.0
 
 
@@ -71,7 +71,7 @@ def _open(arguments: argparse.Namespace, directory: str) -> tuple[Simulation, Sh
                 return Simulation(host), shape
     shape = write_tree(directory, **{name: getattr(arguments, name) for name, _ in _SIZES})
     simulation = Simulation(open_host(directory))
-    simulation.advance(PAST_S)  # counters that stand at 0 are on no host
+    simulation.advance(PAST_S)
     return simulation, shape
 
 

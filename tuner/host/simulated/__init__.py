@@ -6,7 +6,7 @@
 
 from tuner.host.files import HostFiles
 from tuner.host.host import Host
-from tuner.host.simulated.demo import demo_host
+from tuner.host.simulated.demo import demo_place
 from tuner.host.simulated.kernel import SimulatedKernel
 from tuner.host.simulated.life import Simulation
 from tuner.host.simulated.shape import Shape, ShapeError, read_shape
@@ -19,7 +19,7 @@ __all__ = [
     "SimulatedKernel",
     "SimulatedSyscalls",
     "Simulation",
-    "demo_host",
+    "demo_place",
     "open_tree",
     "read_shape",
     "write_tree",

@@ -1,4 +1,4 @@
-"""A simulated host for as long as somebody looks at it."""
+"""A place for a simulated host, for as long as somebody looks at it."""
 
 import os
 import shutil
@@ -10,17 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from tuner.host.host import Host, open_host
-from tuner.host.simulated.life import Simulation
-from tuner.host.simulated.tree import write_tree
-
 _MEMORY = "/dev/shm"  # noqa: S108 - a directory of our own is made in it, readable by nobody else
-PAST_S = 3600.0
+PAST_S = 3600.0  # that a simulated host has lived for: counters that stand at 0 are on no host
 
 
 @contextmanager
 def demo_place() -> Iterator[str]:
-    """A directory of our own that is gone afterwards, also after an exception or SIGTERM.
+    """A directory of our own that is gone afterwards, also after an exception, SIGTERM or SIGHUP.
 
     It lies in memory where the machine has /dev/shm: a host that lives there is rewritten at every tick, and the disk of a
     trading host has other things to do.
@@ -38,32 +34,21 @@ def demo_place() -> Iterator[str]:
 
 
 @contextmanager
-def demo_host() -> Iterator[tuple[Host, Simulation]]:
-    """A simulated host of the default size, as its distribution left it, that has lived for an hour; and its life.
-
-    Raises:
-        OSError: there is no place for 25 MB of files.
-    """
-    with demo_place() as directory:
-        write_tree(directory)
-        host = open_host(directory)
-        simulation = Simulation(host)
-        simulation.advance(PAST_S)
-        yield host, simulation
-
-
-@contextmanager
 def _terminated_as_exit() -> Iterator[None]:
-    """Turns SIGTERM into SystemExit, so that what is open gets closed; whoever handles it already goes on doing so."""
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    """Turns SIGTERM, and the SIGHUP of a closed terminal, into SystemExit, so that what is open gets closed.
+
+    Whoever handles one of them already goes on doing so.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    ours = [each for each in (signal.SIGTERM, signal.SIGHUP) if main and signal.getsignal(each) is signal.SIG_DFL]
 
     def leave(number: int, _frame: FrameType | None) -> None:
         sys.exit(128 + number)
 
-    if ours:
-        signal.signal(signal.SIGTERM, leave)
+    for number in ours:
+        signal.signal(number, leave)
     try:
         yield
     finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
