@@ -23,9 +23,16 @@ from ui.keys import Screen
 WIDE_AT = 130  # columns from which the matrix stands beside the table
 _TABLE = 63  # columns that the table needs beside it
 _WITH_REMEDY = 76
-ORDERS = (("rate", "rate", True), ("irq", "irq", False), ("name", "name", False), ("policy", "severity", True))
+ORDERS = (
+    ("breaks", "first", True),
+    ("rate", "rate", True),
+    ("irq", "irq", False),
+    ("name", "name", False),
+    ("policy", "severity", True),
+)
 _TONES = {WIDE: {6: WARN, 7: WARN}, MANAGED: {6: DIM, 7: DIM}, UNSEEN: {6: DIM, 7: DIM}}
 _OWN = "the CPUs' own"
+_FIRST = 1e12  # more than any rate: what breaks a policy stands above what is busy
 _Kept = tuple[IrqSample, Verdict, Row]
 
 
@@ -97,6 +104,7 @@ class IrqsPane(Pane):
             "rate": irq.per_s, "core": core, "effective": irq.effective, "allowed": irq.requested, "policy": found.policy,
             "severity": found.severity, "stray": found.stray_per_s, "managed": irq.managed, "total": irq.total,
             "why": found.why,
+            "first": irq.per_s + (_FIRST if found.policy == BREAK else 0.0),
         }  # fmt: skip
         queue = "" if irq.queue is None else str(irq.queue)
         cells = (irq.irq, irq.name, queue, short(irq.per_s), shown, irq.requested, found.policy, note)
