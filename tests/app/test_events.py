@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from ingest.sample import Event
 from tests.app.screens import drive, make_app, press, sample, text_of
-from tests.app.told import START_S, feeds, ring, second
+from tests.app.told import START_S, drawn, feeds, ring, second, show
 from ui.app.flow import remedies
 from ui.app.screens import event_detail, events
 from ui.app.screens.events import EventsPane
@@ -35,16 +35,6 @@ def make_pane(*samples):
     for each in samples:
         show(pane, each)
     return pane
-
-
-def show(pane, taken):
-    pane.model.sample = taken
-    pane.model.history.take(taken)
-    pane.model.events.extendleft((taken.time_s, event) for event in taken.events)
-
-
-def drawn(pane, width=80, height=21):
-    return ["".join(segment.text for segment in line) for line in pane.lines(width, height)]
 
 
 def log_of(*told):

@@ -7,7 +7,7 @@ from rich.cells import cell_len
 
 from ingest.sample import Event
 from tests.app.screens import drive, make_app, press, sample, text_of
-from tests.app.told import feeds, ring, second, stream
+from tests.app.told import drawn, feeds, ring, second, show, stream
 from ui.app.screens.ingest import IngestPane
 from ui.app.state.feed_figures import feeds_of, shares_of_a
 from ui.app.state.model import Model, RingView
@@ -35,16 +35,6 @@ def make_pane(*samples, kind="live"):
     for each in samples:
         show(pane, each)
     return pane
-
-
-def show(pane, taken):
-    pane.model.sample = taken
-    pane.model.history.take(taken)
-    pane.model.events.extendleft((taken.time_s, event) for event in taken.events)
-
-
-def drawn(pane, width=80, height=21):
-    return ["".join(segment.text for segment in line) for line in pane.lines(width, height)]
 
 
 def row_of(pane, name, **size):

@@ -50,3 +50,15 @@ def second(number, *events, rings=(), feeds=(), drops_per_s=0.0, **changes) -> S
     nics = (replace(base.nics[0], drops_per_s=drops_per_s), *base.nics[1:])
     timed = {"time_s": START_S + number / 2, "monotonic_ns": number * 500_000_000, "interval_s": 0.5}
     return replace(base, **timed, rings=tuple(rings), feeds=tuple(feeds), events=tuple(events), nics=nics, **changes)
+
+
+def show(pane, taken):
+    """A sample as the app would take it, for one screen."""
+    pane.model.sample = taken
+    pane.model.history.take(taken)
+    pane.model.events.extendleft((taken.time_s, event) for event in taken.events)
+
+
+def drawn(pane, width=80, height=21):
+    """The screen as text."""
+    return ["".join(segment.text for segment in line) for line in pane.lines(width, height)]

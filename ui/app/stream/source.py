@@ -65,7 +65,22 @@ class Source(Protocol):
         """Ends it."""
 
 
-class ListSource:
+class AsItComes:
+    """What a source offers that can neither be paced nor started again."""
+
+    def pace(self, interval_s: float) -> None:
+        """See Source."""
+
+    def restart(self) -> bool:
+        """See Source."""
+        return False
+
+    def again(self) -> bool:
+        """See Source."""
+        return False
+
+
+class ListSource(AsItComes):
     """Samples that are already there: each call takes the next, the last one stays."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
@@ -95,14 +110,6 @@ class ListSource:
         """See Source."""
         self.interval_s = interval_s
 
-    def restart(self) -> bool:
-        """See Source."""
-        return False
-
-    def again(self) -> bool:
-        """See Source."""
-        return False
-
     def close(self) -> None:
         """See Source."""
 
@@ -112,7 +119,7 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
-class Stream:
+class Stream(AsItComes):
     """Samples from a descriptor, read by a thread of its own."""
 
     def __init__(self) -> None:
@@ -166,17 +173,6 @@ class Stream:
             while True:
                 found.append(self._events.popleft())
         return found
-
-    def pace(self, interval_s: float) -> None:
-        """See Source."""
-
-    def restart(self) -> bool:
-        """See Source."""
-        return False
-
-    def again(self) -> bool:
-        """See Source."""
-        return False
 
     def close(self) -> None:
         """See Source."""
@@ -292,7 +288,7 @@ class PipeSource(Stream):
         self._start(fd)
 
 
-class ReplaySource:
+class ReplaySource(AsItComes):
     """A recording: nothing comes, all is there."""
 
     def __init__(self, recording: Recording) -> None:
@@ -308,17 +304,6 @@ class ReplaySource:
     def events(self) -> list[tuple[float, Event]]:
         """See Source."""
         return []
-
-    def pace(self, interval_s: float) -> None:
-        """See Source."""
-
-    def restart(self) -> bool:
-        """See Source."""
-        return False
-
-    def again(self) -> bool:
-        """See Source."""
-        return False
 
     def close(self) -> None:
         """See Source."""
