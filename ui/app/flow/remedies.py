@@ -9,16 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from ingest.judgement import RESERVED, TICKING_PER_S
 from ingest.sample import CoreSample, Event, IrqSample, LossSample, NicSample, Sample
 from tuner.host.cpulist import CpuListError, format_list, parse_list
 from tuner.host.text import is_number
 from ui.app.state.model import Pointed
 
-RESERVED = frozenset({"isolated", "app"})  # cores on which nothing runs but what was put there
 _SERVES = frozenset({"rx", "tx"})
 _DEEP = 4096  # descriptors: more no longer fits the share of the last-level cache into which a NIC writes
 _PART = "port"  # what a remedy calls the NIC that it is about
-_TICKS_PER_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +154,7 @@ def _core(index: _Index, pointed: Pointed) -> Remedy | str:
             return _of_irq(index, index.busiest[core.cpu])
         if core.ipi_per_s >= 1.0:
             return "inter-processor interrupts are sent by other cores: no setting ends them, and who sends is not counted"
-        if core.timer_per_s > _TICKS_PER_S:
+        if core.timer_per_s > TICKING_PER_S:
             return _tick(index)
     if core.squeezes_per_s > 0:
         return _BUDGET
@@ -168,7 +167,7 @@ def _irq(index: _Index, pointed: Pointed) -> Remedy | str:
         return "that interrupt is not in the sample"
     if is_number(irq.irq):
         return _of_irq(index, irq)
-    if irq.irq == "LOC" and any(cpu in index.reserved for cpu, per_s in irq.per_cpu_per_s if per_s > _TICKS_PER_S):
+    if irq.irq == "LOC" and any(cpu in index.reserved for cpu, per_s in irq.per_cpu_per_s if per_s > TICKING_PER_S):
         return _tick(index)
     return f"{irq.irq} comes from the cores themselves: it has no affinity to set"
 
