@@ -59,8 +59,7 @@ def check(report: RingReport, arrived: int, size: int = 128) -> None:
     assert total.walked.packets + total.drops == arrived
     assert total.unaccounted == 0
     assert total.walked.bytes == total.walked.packets * size
-    # the first may come without a stamp: a work queue switches stamping on (net/core/dev.c, net_enable_timestamp)
-    assert 0 <= total.walked.packets - total.walked.latency.total <= 32
+    assert total.walked.latency.total == total.walked.packets
     assert total.walked.malformed_frames == total.walked.malformed_blocks == 0
     assert sum(ring.walked.packets for ring in report.rings) == total.walked.packets
     assert report.error is None
@@ -90,7 +89,8 @@ def test_the_other_walkers_account_as_well(pair: VethPair, mode: str, walker: st
 
     def load_it() -> None:
         nonlocal arrived
-        arrived = pair.send(30_000, 30_000, streams=3)
+        # a reader that is held up reads the rings of two CPUs one after the other: the order is known on one CPU
+        arrived = pair.send(30_000, 30_000, streams=3, cpu=min(os.sched_getaffinity(0)))
 
     with opened(pair, mode=mode, following=MOLD, walker=walker) as ring:
         report, _ = read_while(ring, load_it)
