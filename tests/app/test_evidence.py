@@ -274,7 +274,7 @@ def test_what_a_killed_process_left_unfinished_goes(tmp_path):
     here = tmp_path / f".ev-{os.getppid()}.tmp"
     for path in (*left, here):
         path.write_text("half")
-    EvidenceFiles(str(tmp_path)).prepare()
+    EvidenceFiles(str(tmp_path)).check()
     assert not any(path.exists() for path in left)
     assert here.exists()
 
@@ -365,6 +365,14 @@ def test_a_directory_that_may_not_be_written_is_told_when_somebody_asks():
                 os._exit(status)
         assert os.waitpid(child, 0)[1] == 0
         assert os.listdir(directory) == []
+
+
+def test_nothing_is_made_before_there_is_something_to_keep(tmp_path):
+    evidence = made(tmp_path / "state" / "evidence", past_until(10))
+    assert evidence.armed
+    assert list(tmp_path.iterdir()) == []
+    freeze(evidence, 5)
+    assert (tmp_path / "state" / "evidence" / "ev-0001.rec").is_file()
 
 
 def test_a_directory_that_others_can_write_is_refused(tmp_path):

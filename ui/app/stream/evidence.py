@@ -96,7 +96,7 @@ class Evidence:
         if self._past is None:
             return "the samples of this source are not kept"
         try:
-            self._files.prepare()
+            self._files.check()
         except OSError as error:
             return _words(error)
         return ""

@@ -5,6 +5,7 @@ is written under another name, synced, and only then gets its own; so what is th
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -68,13 +69,28 @@ class EvidenceFiles:
         self.path = path
         self.most_files, self.most_bytes = most_files, most_bytes
 
-    def prepare(self) -> None:
-        """Makes the directory, and removes what a process that died left unfinished in it.
+    def check(self) -> None:
+        """Whether the directory can be written, or made: nothing is made before there is something to keep.
+
+        Where it is there, what a process that died left unfinished in it is removed.
 
         Raises:
             OSError: it cannot be made or written, or others can write it.
         """
+        if os.path.lexists(self.path):
+            self._check_there()
+            return
+        above = os.path.dirname(self.path)
+        while not os.path.lexists(above):
+            above = os.path.dirname(above)
+        if not (os.path.isdir(above) and os.access(above, os.W_OK | os.X_OK)):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), printable(above))
+
+    def _prepare(self) -> None:
         os.makedirs(self.path, 0o700, exist_ok=True)
+        self._check_there()
+
+    def _check_there(self) -> None:
         status = os.stat(self.path)
         if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise PermissionError(f"{printable(self.path)} belongs to another user, or others can write it")
@@ -116,7 +132,7 @@ class EvidenceFiles:
             NoRoom: what was kept by hand fills the directory.
             OSError: it could not be written.
         """
-        self.prepare()
+        self._prepare()
         temporary = os.path.join(self.path, f".ev-{os.getpid()}.tmp")
         try:
             with contextlib.suppress(FileNotFoundError):
