@@ -153,7 +153,7 @@ def test_a_pause_of_the_reader_loses_nothing(pair: VethPair, mode: str) -> None:
 def test_stopping_amid_the_packets_leaves_none_behind(pair: VethPair) -> None:
     for mode in ("latency", "throughput"):
         with opened(pair, mode=mode, following=MOLD) as ring:
-            running = pair.start(100_000, 100_000)
+            running = pair.start(100_000, 100_000, cpu=min(os.sched_getaffinity(0)))
             report, _ = read_while(ring, lambda: time.sleep(0.3))
             total = report.total
             assert total.walked.packets > 1000

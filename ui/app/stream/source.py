@@ -28,6 +28,7 @@ from ui.app.stream.past import ListPast
 
 _PR_SET_PDEATHSIG = 1
 _CHUNK = 1 << 16
+PAST_BYTES = 4 << 20  # two minutes of a busy host of 128 CPUs at 2 Hz, a quarter of an hour of a calm one
 STEADY_S = 10.0  # a collector that ran this long may be started again without anybody asked
 Saw = Callable[[Event, float, Sample], None]
 
@@ -124,7 +125,7 @@ class Stream(AsItComes):
 
     def __init__(self) -> None:
         self.name = ""
-        self.past = Past()
+        self.past = Past(PAST_BYTES)
         self.ended = ""
         self.saw: Saw | None = None
         self.refused = 0  # lines that were no samples
